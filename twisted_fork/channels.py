@@ -1,0 +1,120 @@
+"""
+The reactor process's end of a channel: it never blocks.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork import wire
+
+__all__ = ["Channel"]
+
+_MOST_AT_ONCE = 16
+"""Messages read in one turn of the reactor, so that no child keeps it to itself."""
+
+
+@implementer(IReadDescriptor)
+class Channel:
+    """
+    One end of a channel, watched by the reactor.
+
+    :param received: is called with each message; it may close the channel.
+    :param lost: is called once, when the other side is gone or has sent what is no
+        message; not after close.
+    """
+
+    __slots__ = ("_lost", "_reactor", "_received", "_socket", "closed", "__weakref__")
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        ours: socket.socket,
+        received: Callable[[wire.Message], object],
+        lost: Callable[[], object],
+    ) -> None:
+        self._reactor = reactor
+        self._socket = ours
+        self._received = received
+        self._lost = lost
+        self.closed = False
+        reactor.addReader(self)
+
+    def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """
+        Send a packed message, or nothing of it.
+
+        :raises OSError: see wire.send; also when this channel is closed (``EBADF``).
+        """
+        wire.send(self._socket, data, descriptors)
+
+    def close(self) -> None:
+        """Close this end; the other side sees that there will be no more."""
+        if not self.closed:
+            self.closed = True
+            self._reactor.removeReader(self)
+            self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "channel"
+
+    def doRead(self) -> None:
+        """
+        Read what has come.
+
+        When the other side ends with something unread, the kernel first says
+        ECONNRESET, once, then what had been sent to us (unix_release_sock in
+        net/unix/af_unix.c).
+        """
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                data = self._socket.recv(wire.LONGEST)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self._end()
+                return
+            try:
+                message = wire.unpack(data)
+            except ValueError:
+                self._end()
+                return
+            self._received(message)
+            if self.closed:
+                return
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.close()
+            self._lost()
+
+
+def open_channel(
+    reactor: Any,
+    received: Callable[[wire.Message], object],
+    lost: Callable[[], object],
+) -> tuple[Channel, socket.socket]:
+    """
+    Make a channel.
+
+    :returns: the reactor process's end, and the end for the other process.
+    :raises OSError: out of descriptors or memory.
+    """
+    ours, theirs = wire.channel_pair()
+    return Channel(reactor, ours, received, lost), theirs

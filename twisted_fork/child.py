@@ -1,0 +1,147 @@
+"""
+A child as the reactor process sees it: one object, one state.
+
+Theory of operation.  A child is ORDERED from the launcher to be a spare, or BEARING,
+ordered for a connection that waits for it.  When it lives and has nothing to do it is
+IDLE: a spare.  A connection that is sent to it makes it GIVEN, and the reactor process
+keeps its own descriptor of the connection until the child says that it has taken it;
+only then can the connection not be lost any more, and the child is SERVING.  A forked
+child takes the connection that it was ordered for in the same moment that it comes to
+life; a spawned one is sent it then.  A child that is ready again is IDLE, or, told that
+no more will come, LEAVING.  The kernel, and nobody else, says that it has ENDED.
+
+NEXT is all of it.  Whatever is not in the table is a breach by the child.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+
+if TYPE_CHECKING:
+    from twisted_fork.channels import Channel
+    from twisted_fork.connection import Connection
+
+__all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
+
+
+class State(Enum):
+    """Where a child is in its life."""
+
+    ORDERED = "ordered"
+    BEARING = "bearing"
+    IDLE = "idle"
+    GIVEN = "given"
+    SERVING = "serving"
+    LEAVING = "leaving"
+    ENDED = "ended"
+
+
+class Event(Enum):
+    """What happens to a child, or what it says."""
+
+    ALIVE = "alive"
+    HAND_OVER = "hand over"
+    TAKEN = "taken"
+    READY = "ready"
+    DISMISSED = "dismissed"
+    ENDED = "ended"
+
+
+NEXT: dict[tuple[State, Event], State] = {
+    (State.ORDERED, Event.ALIVE): State.IDLE,
+    (State.BEARING, Event.ALIVE): State.GIVEN,
+    (State.BEARING, Event.TAKEN): State.SERVING,
+    (State.IDLE, Event.HAND_OVER): State.GIVEN,
+    (State.GIVEN, Event.TAKEN): State.SERVING,
+    (State.SERVING, Event.READY): State.IDLE,
+    (State.ORDERED, Event.DISMISSED): State.LEAVING,
+    (State.IDLE, Event.DISMISSED): State.LEAVING,
+    (State.SERVING, Event.DISMISSED): State.LEAVING,
+    **{(state, Event.ENDED): State.ENDED for state in State if state is not State.ENDED},
+}
+
+
+class Breach(Exception):
+    """A child said what it cannot have meant in its state."""
+
+
+class ChildProtocol(ProcessProtocol):
+    """
+    The ProcessProtocol of a child: override what you want to know.
+
+    Everything is called in the reactor process.  ``makeConnection`` comes when the
+    child lives, ``processEnded`` (ProcessDone or ProcessTerminated) when it has been
+    waited for.
+    """
+
+    def connection_taken(self, peer: str) -> None:
+        """The child has taken the connection from *peer* and serves it."""
+
+    def message_received(self, message: bytes) -> None:
+        """The handler has sent *message*; it came from the child, who may be hostile."""
+
+
+class Child:
+    """
+    A child, from when it is ordered until it has been waited for.
+
+    :ivar ticket: which child, among all that this service ever orders.
+    :ivar state: changes only through Pool.
+    :ivar left: connections that it may still be given.
+    :ivar since: seconds of the clock when it was ordered, or given what it has.
+    :ivar process: its transport; None until it lives.
+    :ivar peer: of the connection that it has or had last; empty before the first.
+    :ivar connection: one that it was given and has not taken yet.
+    :ivar channel: None if it has none, or none any more.
+    """
+
+    __slots__ = (
+        "channel",
+        "connection",
+        "left",
+        "peer",
+        "process",
+        "protocol",
+        "since",
+        "state",
+        "ticket",
+    )
+
+    def __init__(self, ticket: int, protocol: ChildProtocol, since: float, left: int) -> None:
+        self.ticket = ticket
+        self.protocol = protocol
+        self.since = since
+        self.left = left
+        self.state = State.ORDERED
+        self.process: IProcessTransport | None = None
+        self.peer = ""
+        self.connection: Connection | None = None
+        self.channel: Channel | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None until it lives."""
+        return None if self.process is None else self.process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, if it lives."""
+        self.signal("KILL")
+
+    def signal(self, name: str) -> None:
+        """Send a signal, such as ``TERM``, if it lives."""
+        if self.process is not None:
+            try:
+                self.process.signalProcess(name)
+            except ProcessExitedAlready:
+                pass
+
+    def close_channel(self) -> None:
+        """The child sees that nothing more will come."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None

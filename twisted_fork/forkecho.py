@@ -1,0 +1,31 @@
+"""
+``twistd forkecho``: the uppercase echo, a process for every connection.
+"""
+
+from __future__ import annotations
+
+from twisted_fork import plugin
+from twisted_fork.options import ServerOptions
+from twisted_fork.service import ForkingService
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(ServerOptions):
+    """The options of ``twistd forkecho``."""
+
+    command = "forkecho"
+    synopsis = "[options]"
+    longdesc = (
+        "Answers every connection with what it sends, in upper case, from a process of its"
+        " own. A line that begins with 'quit' ends the connection."
+    )
+    optFlags = [
+        *ServerOptions.optFlags,
+        ["print", None, "children also write what they receive to standard output"],
+    ]
+
+
+def makeService(options: Options) -> ForkingService:
+    """Make the service that the command line asks for; see plugin.make."""
+    return plugin.make(options, {"kind": "echo", "print": bool(options["print"])})

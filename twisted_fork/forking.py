@@ -1,0 +1,241 @@
+"""
+The fork launcher: the template's other end.
+
+A request that the template has not answered keeps its connection here; so a template
+may die at any moment, and its successor gets the requests anew.  Its children say
+over its channel that they live, each before it does anything with its connection: when
+the channel has ended, every child that was forked has been heard of or is dead.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from twisted_fork import starting, wire
+from twisted_fork.later import Backoff
+from twisted_fork.channels import Channel, open_channel
+from twisted_fork.child import Child
+from twisted_fork.journal import Journal, reason_text
+from twisted_fork.reaping import ForkedProcess, GroupSweep
+
+if TYPE_CHECKING:
+    from twisted_fork.pool import Pool
+
+__all__ = ["ForkLauncher"]
+
+_MOST_OUTSTANDING = 64
+"""Requests sent to the template and not yet answered: far fewer than its channel
+holds, so that sending never waits."""
+
+_HEALTHY = 10.0
+"""Seconds that a template has to live for its death not to count as one more failure."""
+
+
+class _Template(ProcessProtocol):
+    """
+    One template process, its channel, and what it has been asked for.
+
+    :ivar requests: children that it was asked for and that have not been heard of,
+        by their tickets.
+    """
+
+    def __init__(self, launcher: ForkLauncher, started: float) -> None:
+        self.started = started
+        self.requests: dict[int, Child] = {}
+        self.ready = False
+        self.ended = False
+        self.pid: int | None = None
+        self.channel: Channel
+        self._launcher = launcher
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.pid = self.transport.pid
+
+    def kill(self) -> None:
+        """SIGKILL, unless it has ended already."""
+        try:
+            if self.transport is not None:
+                self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            pass
+
+    def processEnded(self, reason: Failure) -> None:
+        self.ended = True
+        self._launcher.template_ended(self, reason)
+
+
+class ForkLauncher:
+    """
+    Children forked by a template.
+
+    :param orders: what the template is to do; plain values.
+    :param stderr: the descriptor that is its, and every child's, standard error.
+    """
+
+    def __init__(self, reactor: Any, journal: Journal, orders: dict[str, Any], stderr: int) -> None:
+        self._reactor = reactor
+        self._journal = journal
+        self._orders = orders
+        self._stderr = stderr
+        self._pool: Pool
+        self._current: _Template | None = None
+        self._templates: set[_Template] = set()
+        self._with_channel = orders["connections_per_child"] > 1
+        self._restart = Backoff(reactor, self._start_template, first=0.1, most=30.0)
+        self._stopped: Deferred[None] | None = None
+
+    def start(self, pool: Pool) -> None:
+        self._pool = pool
+        self._start_template()
+
+    def ready(self) -> bool:
+        template = self._current
+        return (
+            template is not None and template.ready and len(template.requests) < _MOST_OUTSTANDING
+        )
+
+    def launch(self, child: Child) -> None:
+        template = self._current
+        assert template is not None
+        connection = child.connection
+        carried = 0
+        descriptors: tuple[int, ...] = ()
+        details = b""
+        theirs = None
+        if connection is None or self._with_channel:
+            child.channel, theirs = open_channel(
+                self._reactor,
+                partial(self._pool.said, child),
+                partial(self._pool.channel_lost, child),
+            )
+            carried |= wire.CARRIES_CHANNEL
+            descriptors += (theirs.fileno(),)
+        if connection is not None:
+            carried |= wire.CARRIES_CONNECTION
+            descriptors += (connection.socket.fileno(),)
+            details = wire.marshalled(connection.details())
+        try:
+            template.channel.send(wire.pack(wire.FORK, child.ticket, carried, details), descriptors)
+        finally:
+            if theirs is not None:
+                theirs.close()
+        template.requests[child.ticket] = child
+
+    def stuck(self, child: Child, seconds: float) -> None:
+        """
+        The template is stopped, or one of its children ended too early to be heard
+        of: another template takes over.
+        """
+        for template in list(self._templates):
+            if child.ticket in template.requests:
+                if template.ended:
+                    template.channel.close()
+                    self._let_go(template)
+                else:
+                    self._journal.template_stuck(template.pid, seconds)
+                    template.kill()
+
+    def stop(self) -> Deferred[None]:
+        self._restart.cancel()
+        self._stopped = Deferred()
+        for template in list(self._templates):
+            self._dismiss(template)
+        self._let_go(None)
+        return self._stopped
+
+    def kill(self) -> None:
+        for template in self._templates:
+            template.kill()
+
+    def template_ended(self, template: _Template, reason: Failure) -> None:
+        """A template process has ended and has been waited for; its channel may not
+        have, since a child that it forked just now holds it too."""
+        template.ended = True
+        if self._current is template:
+            self._current = None
+        if self._stopped is None:
+            if self._reactor.seconds() - template.started > _HEALTHY:
+                self._restart.succeeded()
+            delay = self._restart.failed()
+            self._journal.template_ended(template.pid, reason_text(reason), delay)
+        if template.channel.closed:
+            self._let_go(template)
+
+    def _channel_ended(self, template: _Template) -> None:
+        if template.ended:
+            self._let_go(template)
+        else:
+            template.kill()
+
+    def _let_go(self, template: _Template | None) -> None:
+        """Neither *template* nor any child that it forked unheard of will say anything
+        any more: what it was asked for has not been done."""
+        if template is not None:
+            self._templates.discard(template)
+            if template.pid is not None:
+                GroupSweep(self._reactor, template.pid).sweep()
+            for child in reversed(template.requests.values()):
+                self._pool.never_was(child)
+            template.requests.clear()
+            self._pool.launcher_changed()
+        if self._stopped is not None and not self._templates:
+            self._stopped.callback(None)
+
+    def _start_template(self) -> None:
+        template = _Template(self, self._reactor.seconds())
+        try:
+            template.channel, theirs = open_channel(
+                self._reactor,
+                lambda message: self._received(template, message),
+                lambda: self._channel_ended(template),
+            )
+        except OSError as failure:
+            self._cannot_start(failure)
+            return
+        try:
+            template.channel.send(wire.pack(wire.ORDERS, payload=wire.marshalled(self._orders)))
+            starting.start("template", self._reactor, template, theirs, self._stderr)
+        except OSError as failure:
+            template.channel.close()
+            self._cannot_start(failure)
+        else:
+            self._current = template
+            self._templates.add(template)
+        finally:
+            theirs.close()
+
+    def _cannot_start(self, failure: OSError) -> None:
+        delay = self._restart.failed()
+        self._journal.template_not_started(os.strerror(failure.errno or 0), delay)
+
+    def _received(self, template: _Template, message: wire.Message) -> None:
+        if message.kind == wire.READY:
+            template.ready = True
+            self._journal.template_ready(message.number)
+            self._pool.launcher_changed()
+            return
+        child = template.requests.pop(message.ticket, None)
+        if child is None:
+            return
+        if message.kind == wire.ALIVE:
+            child.process = ForkedProcess(
+                self._reactor, self._reactor, message.number, partial(self._pool.ended, child)
+            )
+            self._pool.alive(child, took=child.connection is not None)
+        elif message.kind == wire.FAILED:
+            self._pool.failed(child, message.number)
+        if self._stopped is not None:
+            self._dismiss(template)
+
+    def _dismiss(self, template: _Template) -> None:
+        """Let *template* go, as soon as it has done what it was asked for."""
+        if not template.requests:
+            template.channel.close()

@@ -1,0 +1,32 @@
+"""
+Where a template or a spawned child begins: ``python .../twisted_fork/inside ROLE``.
+
+The reactor process starts it by its path, so that no current directory and no
+environment variable decides which code runs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+sys.path[0] = __file__.rsplit("/", 3)[0]
+
+
+def main() -> None:
+    """Run the role that the command line names: template, child or check."""
+    role = sys.argv[1]
+    if role == "template":
+        from twisted_fork.inside import template
+
+        template.main()
+    elif role == "child":
+        from twisted_fork.inside import fresh
+
+        fresh.main()
+    else:
+        from twisted_fork.inside import check
+
+        check.main()
+
+
+main()

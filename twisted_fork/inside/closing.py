@@ -1,0 +1,44 @@
+"""
+Close a connection so that no answer on its way is destroyed.
+
+Closing a TCP socket while something that its peer has sent is still unread makes
+the kernel send a reset, and a reset makes the peer's kernel drop what it has not
+yet handed to its program (RFC 9293 section 3.10.7.4, RFC 2525 section 2.17).  So a
+child first ends its own side, then reads and drops what still comes, and closes
+when its peer has ended too or has had time enough.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+__all__ = ["LINGER", "close"]
+
+LINGER = 2.0
+"""Seconds that a peer is given to end its side."""
+
+_READ = 64 * 1024
+
+
+def close(connection: socket.socket, peer_done: bool = False) -> None:
+    """
+    Close *connection*, lingering for at most LINGER seconds.
+
+    :param peer_done: the peer is known to have ended its side, so nothing can be
+        unread and there is nothing to wait for.
+    """
+    if not peer_done:
+        try:
+            connection.shutdown(socket.SHUT_WR)
+            _drain(connection, time.monotonic() + LINGER)
+        except OSError:
+            pass
+    connection.close()
+
+
+def _drain(connection: socket.socket, deadline: float) -> None:
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(left)
+        if not connection.recv(_READ):
+            return

@@ -1,0 +1,158 @@
+"""
+The log, as an interface: one function per line, all of one format.
+
+A line is an event, then ``name=value`` pairs.  Text that a peer, a child or a
+handler had a hand in is quoted and its control characters are escaped, so that
+nobody can write a line of ours.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """
+    The lines of one service.
+
+    :param quiet: leave out the lines that every connection has; whatever is a
+        trouble is written all the same.
+    """
+
+    def __init__(self, quiet: bool = False, log: Logger | None = None) -> None:
+        self.quiet = quiet
+        self._log = log or Logger(namespace="twisted_fork")
+
+    def _say(self, line: str) -> None:
+        self._log.info("{line}", line=line)
+
+    def _warn(self, line: str) -> None:
+        self._log.warn("{line}", line=line)
+
+    def accepting(self, addresses: Iterable[str]) -> None:
+        """The service accepts connections now."""
+        self._say(f"accepting connections on {', '.join(addresses)}")
+
+    def handed_over(self, peer: str, pid: int) -> None:
+        """A child has taken a connection."""
+        if not self.quiet:
+            self._say(f"handed over peer={peer} pid={pid}")
+
+    def ready_again(self, peer: str, pid: int, seconds: float) -> None:
+        """A connection is over, and its child waits for the next."""
+        if not self.quiet:
+            self._say(f"served peer={peer} pid={pid} seconds={seconds:.3f}")
+
+    def ended(self, peer: str, pid: int, status: str, seconds: float) -> None:
+        """A child that served a connection has ended."""
+        if status != "exit=0":
+            self._warn(f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}")
+        elif not self.quiet:
+            self._say(f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}")
+
+    def ended_unserved(self, peer: str, pid: int | None, status: str, again: bool) -> None:
+        """A child has ended before it took the connection that it was given."""
+        then = "handed over anew" if again else "connection closed"
+        self._warn(f"child ended without serving peer={peer} pid={pid} {status}: {then}")
+
+    def idle_child_ended(self, pid: int | None, status: str) -> None:
+        """A child has ended that was not told to."""
+        self._warn(f"idle child ended pid={pid} {status}")
+
+    def breach(self, pid: int | None, peer: str, what: str) -> None:
+        """A child has broken the rules of its channel, and is killed."""
+        self._warn(f"child broke the rules pid={pid} peer={peer or None} reason={what!r}: killed")
+
+    def given_up(self, peer: str, reason: str) -> None:
+        """An accepted connection is closed without having been served."""
+        self._warn(f"connection refused peer={peer} reason={reason!r}")
+
+    def child_wrote(self, pid: int, text: str) -> None:
+        """A line of a child's standard error."""
+        self._say(f"child wrote pid={pid}: {printable(text)}")
+
+    def child_wrote_too_much(self, dropped: int) -> None:
+        """Standard error came faster than it is logged."""
+        self._warn(f"children wrote too much: {dropped} bytes of standard error not logged")
+
+    def template_ready(self, pid: int) -> None:
+        """The template forks children now."""
+        self._say(f"template ready pid={pid}")
+
+    def template_ended(self, pid: int | None, status: str, delay: float) -> None:
+        """The template has died; a new one is started after *delay* seconds."""
+        self._warn(f"template ended pid={pid} {status}: replaced in {delay:.1f} seconds")
+
+    def template_not_started(self, reason: str, delay: float) -> None:
+        """No template could be started; tried again after *delay* seconds."""
+        self._warn(f"cannot start the template: {reason}: trying again in {delay:.1f} seconds")
+
+    def template_stuck(self, pid: int | None, seconds: float) -> None:
+        """The template does not answer, and is killed."""
+        self._warn(f"template stuck pid={pid} seconds={seconds:.1f}: killed")
+
+    def child_stuck(self, pid: int | None, peer: str, seconds: float) -> None:
+        """A child does not take the connection that it was given, and is killed."""
+        self._warn(f"child stuck pid={pid} peer={peer} seconds={seconds:.1f}: killed")
+
+    def launch_failing(self, reason: str) -> None:
+        """No child can be made just now; the first line of a failing spell."""
+        self._warn(f"cannot start children: {reason}; connections wait, trying again")
+
+    def launch_recovered(self, failures: int) -> None:
+        """Children can be made again."""
+        self._say(f"children start again failures={failures}")
+
+    def accept_failing(self, reason: str) -> None:
+        """No connection can be accepted just now; the first line of a failing spell."""
+        self._warn(f"cannot accept connections: {reason}; they wait, trying again")
+
+    def accept_recovered(self, failures: int) -> None:
+        """Connections are accepted again."""
+        self._say(f"connections accepted again failures={failures}")
+
+    def port_trouble(self, what: str) -> None:
+        """A port could not be closed as it should."""
+        self._warn(f"closing a port: {what}")
+
+    def stop_asked_for(self, name: str) -> None:
+        """A signal asks the service to stop."""
+        self._say(f"received {name}")
+
+    def stopping(self, serving: int, grace: float) -> None:
+        """Ports are closed; the children that serve are waited for."""
+        self._say(f"stopping children={serving} grace={grace:g}")
+
+    def signalled(self, name: str, count: int) -> None:
+        """Children that are still there at shutdown get a signal."""
+        self._warn(f"stopping: {name} sent to children={count}")
+
+    def stopped(self) -> None:
+        """Every child has been waited for."""
+        self._say("stopped")
+
+
+def printable(text: str) -> str:
+    """Escape what could move the cursor, or begin a line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def reason_text(reason: Failure) -> str:
+    """
+    How a process has ended, from what its ProcessProtocol was told: ``exit=0``,
+    ``signal=SIGKILL``; ``exit=unknown`` when somebody else has waited for it.
+    """
+    number = reason.value.signal
+    if number is None:
+        code = reason.value.exitCode
+        return f"exit={'unknown' if code is None else code}"
+    try:
+        return f"signal={signal.Signals(number).name}"
+    except ValueError:
+        return f"signal={number}"

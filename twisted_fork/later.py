@@ -1,0 +1,96 @@
+"""
+Doing things later: once, or again and again with a growing delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["Backoff", "Later"]
+
+
+class Later:
+    """
+    One delayed call at most.
+
+    :param what: is called when it is time.
+    """
+
+    def __init__(self, clock: IReactorTime, what: Callable[[], object]) -> None:
+        self._clock = clock
+        self._what = what
+        self._call: IDelayedCall | None = None
+
+    def arm(self, delay: float) -> None:
+        """Call *delay* seconds from now, unless a call is due already."""
+        if self._call is None:
+            self._call = self._clock.callLater(delay, self._due)
+
+    def cancel(self) -> None:
+        """Do not call."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether a call is due."""
+        return self._call is not None
+
+    def _due(self) -> None:
+        self._call = None
+        self._what()
+
+
+class Backoff:
+    """
+    A failing spell: how long it has lasted, and when to try again.
+
+    :param clock: where time comes from.
+    :param again: is called when it is time to try again.
+    :param first: seconds until the first new try; each further failure doubles them.
+    :param most: seconds that are waited at most.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        again: Callable[[], object],
+        first: float = 0.05,
+        most: float = 5.0,
+    ) -> None:
+        self.failures = 0
+        self._first = first
+        self._most = most
+        self._later = Later(clock, again)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a new try is due later, so that none should be made now."""
+        return self._later.armed
+
+    def failed(self) -> float:
+        """
+        Count a failure; try again later.
+
+        :returns: the seconds until then.
+        """
+        delay = min(self._first * 2.0 ** min(self.failures, 60), self._most)
+        self.failures += 1
+        self._later.arm(delay)
+        return delay
+
+    def succeeded(self) -> int:
+        """
+        The spell is over.
+
+        :returns: how many failures it had.
+        """
+        failures, self.failures = self.failures, 0
+        return failures
+
+    def cancel(self) -> None:
+        """Do not try again."""
+        self._later.cancel()

@@ -1,0 +1,98 @@
+"""
+The command line: options made from the settings, and mistakes told in one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, NoReturn
+
+from twisted.python import usage
+
+from twisted_fork import __version__
+from twisted_fork.settings import InvalidSetting, Settings, option_name, parse
+
+__all__ = ["ServerOptions", "refuse"]
+
+_DEFAULT_ENDPOINT = "tcp:8000"
+
+
+def refuse(command: str, why: object) -> NoReturn:
+    """
+    End with one line on standard error and exit status 1.
+
+    Only before the reactor runs: it raises SystemExit.
+    """
+    print(f"twistd {command}: {' '.join(str(why).split())}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+class ServerOptions(usage.Options):
+    """
+    What forkecho and forkserve have in common.
+
+    :ivar endpoints: the descriptions of what to listen on.
+    :ivar settings: the rest.
+    """
+
+    command = "twistd"
+
+    optParameters = [
+        [option_name(setting.name), setting.metadata["short"], setting.default, _help]
+        for setting in fields(Settings)
+        for _help in [setting.metadata["help"]]
+        if not isinstance(setting.default, bool)
+    ]
+    optFlags = [
+        [option_name(setting.name), setting.metadata["short"], setting.metadata["help"]]
+        for setting in fields(Settings)
+        if isinstance(setting.default, bool)
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endpoints: list[str] = []
+        self.settings = Settings()
+
+    def opt_listen(self, description: str) -> None:
+        """endpoint to accept connections from, may be given several times: tcp:PORT,
+        tcp6:PORT, unix:PATH, systemd:... [default: tcp:8000]"""
+        self.endpoints.append(description)
+
+    opt_l = opt_listen
+
+    def opt_version(self) -> NoReturn:
+        """Display the version of Twisted Fork and exit."""
+        print(f"Twisted Fork {__version__}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *rest: str) -> None:
+        """Nothing but options is expected."""
+        if rest:
+            raise usage.UsageError(f"unexpected argument {rest[0]!r}: there are only options")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse the command line; a mistake is told in one line.
+
+        :raises SystemExit: with status 1, after a mistake.
+        """
+        try:
+            super().parseOptions(options)
+        except (usage.UsageError, InvalidSetting) as mistake:
+            refuse(self.command, f"{mistake}; see twistd {self.command} --help")
+
+    def postOptions(self) -> None:
+        """Make the settings of what was given."""
+        if not self.endpoints:
+            self.endpoints.append(_DEFAULT_ENDPOINT)
+        given: dict[str, Any] = {}
+        for setting in fields(Settings):
+            value = self[option_name(setting.name)]
+            if isinstance(setting.default, bool):
+                given[setting.name] = bool(value)
+            elif isinstance(value, str):
+                given[setting.name] = parse(setting, value)
+        self.settings = Settings(**given)

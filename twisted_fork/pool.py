@@ -1,0 +1,394 @@
+"""
+The pool: which child gets the next connection, when to order another, what becomes
+of a connection whose child has failed it.
+
+It does no I/O of its own; children, launcher and clock are given to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from twisted_fork import policy, wire
+from twisted_fork.later import Backoff
+from twisted_fork.child import NEXT, Breach, Child, ChildProtocol, Event, State
+from twisted_fork.connection import Connection
+from twisted_fork.journal import Journal, reason_text
+from twisted_fork.settings import Settings
+from twisted_fork.upkeep import Upkeep
+
+__all__ = ["Launcher", "Pool"]
+
+_BUSY = (State.BEARING, State.GIVEN, State.SERVING)
+
+_MOST_TRIES = 3
+"""Children that may end before taking a connection until it is given up: if it is
+the connection that kills them, it shall not go on for ever."""
+
+
+class Launcher(Protocol):
+    """How children come to be.  It tells the pool what becomes of each."""
+
+    def start(self, pool: Pool) -> None:
+        """Get ready; from then on call the pool."""
+
+    def ready(self) -> bool:
+        """Whether another child may be ordered just now."""
+
+    def launch(self, child: Child) -> None:
+        """
+        Order a child, with its connection if it has been given one.
+
+        :raises OSError: it cannot be ordered just now.
+        """
+
+    def stuck(self, child: Child, seconds: float) -> None:
+        """An ordered child has not come to life for so long: do something."""
+
+    def stop(self) -> Deferred[None]:
+        """
+        No more children will be ordered: do what was ordered, then end whatever was
+        needed for that.
+
+        :returns: fires when it has ended.
+        """
+
+    def kill(self) -> None:
+        """End it now."""
+
+
+class Pool:
+    """
+    All children of a service.
+
+    :param room: is called whenever there may be room for a connection.
+    :param last_words: is called with the pid of a child that has not ended well,
+        before that is logged.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        launcher: Launcher,
+        journal: Journal,
+        protocol: Callable[[], ChildProtocol],
+        room: Callable[[], object],
+        last_words: Callable[[int], object],
+    ) -> None:
+        self.settings = settings
+        self.journal = journal
+        self.clock = clock
+        self.launcher = launcher
+        self.stopping = False
+        self._protocol = protocol
+        self._room = room
+        self._last_words = last_words
+        self._children: dict[int, Child] = {}
+        self._tickets = itertools.count(1)
+        self._idle: dict[Child, None] = {}
+        self._counts = dict.fromkeys(State, 0)
+        self._waiting: deque[Connection] = deque()
+        self._backoff = Backoff(clock, self._settle)
+        self._launcher_stopped: Deferred[None] | None = None
+        self._empty: Deferred[None] = Deferred()
+        self.upkeep = Upkeep(self, clock)
+
+    # What is
+
+    def look(self) -> policy.Look:
+        """The pool as it is now."""
+        counts = self._counts
+        return policy.Look(
+            busy=counts[State.BEARING] + counts[State.GIVEN] + counts[State.SERVING],
+            idle=len(self._idle),
+            ordered=counts[State.ORDERED],
+            waiting=len(self._waiting),
+            can_launch=not self._backoff.waiting and self.launcher.ready(),
+        )
+
+    def may_accept(self) -> bool:
+        """Whether one more connection may be accepted and given to serve."""
+        return not self.stopping and policy.may_accept(self.settings, self.look())
+
+    def children(self) -> Iterator[Child]:
+        """Every child that has not ended."""
+        return iter(self._children.values())
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    # What is wanted
+
+    def serve(self, connection: Connection) -> None:
+        """Give *connection* to a child.  Call it only after may_accept said yes."""
+        self.upkeep.busy()
+        if self._idle:
+            self._hand_over(next(reversed(self._idle)), connection)
+        else:
+            self._launch(connection)
+
+    def order_spare(self) -> None:
+        """Order a child that has nothing to do yet."""
+        self._launch(None)
+
+    def dismiss_idle(self, most: int) -> None:
+        """Let up to *most* of those go who wait, those that waited longest."""
+        for child in list(itertools.islice(self._idle, most)):
+            self._move(child, Event.DISMISSED)
+            child.close_channel()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Accept nothing more: let those go who wait, give up what waits.
+
+        :returns: fires when the last child has been waited for, and the launcher has
+            ended.
+        """
+        self.stopping = True
+        self._backoff.cancel()
+        self.upkeep.stop()
+        self.dismiss_idle(len(self._idle))
+        while self._waiting:
+            self._give_up(self._waiting.popleft(), "shutting down")
+        self._launcher_stopped = self.launcher.stop()
+        self._launcher_stopped.addCallback(lambda _: self._look_whether_empty())
+        return self._empty
+
+    def signal(self, name: str) -> int:
+        """
+        Send a signal to every child that has not ended.
+
+        :returns: how many these are.
+        """
+        for child in list(self._children.values()):
+            child.signal(name)
+        return len(self._children)
+
+    def busy(self) -> list[Child]:
+        """The children who serve a connection, or were given or ordered for one."""
+        return [child for child in self._children.values() if child.state in _BUSY]
+
+    # What happens
+
+    def alive(self, child: Child, took: bool = False) -> None:
+        """
+        An ordered child lives; its process is known.
+
+        :param took: and it has taken the connection that it was ordered for.
+        """
+        child.protocol.makeConnection(child.process)
+        if failures := self._backoff.succeeded():
+            self.journal.launch_recovered(failures)
+        if took:
+            self.taken(child)
+        elif child.connection is None:
+            self._idle_now(child, Event.ALIVE)
+        else:
+            self._move(child, Event.ALIVE)
+            self._send(child, child.connection)
+        self._settle()
+
+    def taken(self, child: Child) -> None:
+        """A child has taken the connection that it was given."""
+        connection = child.connection
+        self._move(child, Event.TAKEN)
+        assert connection is not None
+        connection.close()
+        child.connection = None
+        child.left -= 1
+        if not child.left:
+            child.close_channel()
+        assert child.pid is not None
+        self.journal.handed_over(child.peer, child.pid)
+        child.protocol.connection_taken(child.peer)
+
+    def said(self, child: Child, message: wire.Message) -> None:
+        """A message has come over a child's own channel."""
+        try:
+            if message.kind == wire.TAKEN:
+                self.taken(child)
+            elif message.kind == wire.READY:
+                self._ready(child)
+            elif message.kind == wire.TELL:
+                child.protocol.message_received(message.payload)
+            else:
+                raise Breach(f"unknown message {message.kind!r}")
+        except Breach as breach:
+            self.journal.breach(child.pid, child.peer, str(breach))
+            child.kill()
+
+    def channel_lost(self, child: Child) -> None:
+        """A child has closed its channel, or ended: there is nothing to give it any more."""
+        child.channel = None
+        if child.state in (State.IDLE, State.GIVEN):
+            self._idle.pop(child, None)
+            child.kill()
+
+    def failed(self, child: Child, number: int) -> None:
+        """An ordered child could not be made: *number* is the errno."""
+        connection = child.connection
+        self.never_was(child)
+        if not self.stopping:
+            self._failing(number)
+
+    def never_was(self, child: Child) -> None:
+        """An ordered child was not made, and nothing is wrong with trying again."""
+        connection = child.connection
+        self._forget(child)
+        if connection is None:
+            pass
+        elif self.stopping:
+            self._give_up(connection, "shutting down")
+        else:
+            self._waiting.appendleft(connection)
+
+    def ended(self, child: Child, reason: Failure) -> None:
+        """A child has ended and has been waited for."""
+        state, connection = child.state, child.connection
+        status = reason_text(reason)
+        if child.pid is not None and not reason.check(ProcessDone):
+            self._last_words(child.pid)
+        self._forget(child)
+        child.protocol.processExited(reason)
+        child.protocol.processEnded(reason)
+        if connection is not None:
+            self._again(child, connection, status)
+        elif child.peer and state is not State.IDLE:
+            assert child.pid is not None
+            self.journal.ended(child.peer, child.pid, status, self.clock.seconds() - child.since)
+        elif state is not State.LEAVING:
+            self.journal.idle_child_ended(child.pid, status)
+            self.upkeep.idle_child_ended()
+        self._settle()
+
+    def launcher_changed(self) -> None:
+        """The launcher may be ready now."""
+        self._settle()
+
+    # How
+
+    def _launch(self, connection: Connection | None) -> None:
+        child = Child(
+            next(self._tickets),
+            self._protocol(),
+            self.clock.seconds(),
+            self.settings.connections_per_child,
+        )
+        self._children[child.ticket] = child
+        if connection is not None:
+            child.state = State.BEARING
+            child.connection = connection
+            child.peer = connection.peer
+        self._counts[child.state] += 1
+        try:
+            self.launcher.launch(child)
+        except OSError as failure:
+            self.failed(child, failure.errno or 0)
+        else:
+            self.upkeep.watch()
+
+    def _hand_over(self, child: Child, connection: Connection) -> None:
+        """Give *connection* to a child that waits."""
+        self._move(child, Event.HAND_OVER)
+        child.connection = connection
+        child.peer = connection.peer
+        self._send(child, connection)
+
+    def _send(self, child: Child, connection: Connection) -> None:
+        """
+        Send *connection* to the child that was given it.  Where that fails the child
+        is killed, and the connection goes to another as soon as it has ended.
+        """
+        child.since = self.clock.seconds()
+        data = wire.pack(wire.CONNECTION, payload=wire.marshalled(connection.details()))
+        try:
+            if child.channel is None:
+                raise BrokenPipeError
+            child.channel.send(data, (connection.socket.fileno(),))
+        except OSError:
+            child.kill()
+        self.upkeep.watch()
+
+    def _ready(self, child: Child) -> None:
+        self._idle_now(child, Event.READY)
+        assert child.pid is not None
+        self.journal.ready_again(child.peer, child.pid, self.clock.seconds() - child.since)
+        self._settle()
+
+    def _idle_now(self, child: Child, event: Event) -> None:
+        self._move(child, event)
+        if self.stopping:
+            self._move(child, Event.DISMISSED)
+            child.close_channel()
+        elif child.channel is None:
+            child.kill()
+        else:
+            child.since = self.clock.seconds()
+            self._idle[child] = None
+
+    def _again(self, child: Child, connection: Connection, status: str) -> None:
+        """A child has ended before it took *connection*: give it to another."""
+        connection.tries += 1
+        again = connection.tries < _MOST_TRIES and not self.stopping
+        self.journal.ended_unserved(connection.peer, child.pid, status, again)
+        if again:
+            self._waiting.append(connection)
+        else:
+            self._give_up(connection, "no child took it")
+
+    def _look_whether_empty(self) -> None:
+        if self._launcher_stopped is None or self._empty.called or self._children:
+            return
+        if self._launcher_stopped.called:
+            self.upkeep.stop_watching()
+            self._empty.callback(None)
+
+    def _give_up(self, connection: Connection, reason: str) -> None:
+        self.journal.given_up(connection.peer, reason)
+        connection.close()
+
+    def _failing(self, number: int) -> None:
+        if not self._backoff.failures:
+            self.journal.launch_failing(os.strerror(number))
+        if not self._backoff.waiting:
+            self._backoff.failed()
+
+    def _settle(self) -> None:
+        """Something has changed: place who waits, then let others in."""
+        while self._waiting:
+            look = self.look()
+            if self.stopping or not (look.idle or look.can_launch):
+                return
+            self.serve(self._waiting.popleft())
+        if self.may_accept():
+            self._room()
+        self.upkeep.look_after()
+
+    def _move(self, child: Child, event: Event) -> None:
+        try:
+            state = NEXT[child.state, event]
+        except KeyError:
+            raise Breach(f"{event.value} while {child.state.value}") from None
+        if child.state is State.IDLE:
+            self._idle.pop(child, None)
+        self._counts[child.state] -= 1
+        self._counts[state] += 1
+        child.state = state
+
+    def _forget(self, child: Child) -> None:
+        self._move(child, Event.ENDED)
+        self._counts[State.ENDED] -= 1
+        del self._children[child.ticket]
+        child.connection = None
+        child.close_channel()
+        self._look_whether_empty()

@@ -1,0 +1,176 @@
+"""
+Waiting for children, each by its own pidfd, at the same cost however many live.
+
+Twisted waits for every process it knows whenever a SIGCHLD comes (its issue 2967).
+Here the kernel says which child has ended: a pidfd turns readable (pidfd_open(2)),
+and only that child is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import (
+    IProcessTransport,
+    IReactorFDSet,
+    IReactorTime,
+    IReadDescriptor,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork.later import Backoff
+
+__all__ = ["ForkedProcess", "GroupSweep", "reason_for"]
+
+_WALL = 0x40000000
+"""Wait for a child whatever signal its end sends, see waitpid(2)."""
+
+
+def reason_for(status: int | None) -> Failure:
+    """
+    What a ProcessProtocol is given for a wait status: ProcessDone or
+    ProcessTerminated.  None stands for a status that somebody else has taken.
+    """
+    if status is None:
+        return Failure(ProcessTerminated())
+    if status == 0:
+        return Failure(ProcessDone(0))
+    if os.WIFEXITED(status):
+        return Failure(ProcessTerminated(os.WEXITSTATUS(status), None, status))
+    return Failure(ProcessTerminated(None, os.WTERMSIG(status), status))
+
+
+@implementer(IProcessTransport, IReadDescriptor)
+class ForkedProcess:
+    """
+    A child that was forked for this process by somebody else: the transport of its
+    ProcessProtocol.
+
+    It has no streams of ours; what it can do is end, and be sent signals.
+
+    :param ended: is called once, after the child has been waited for, with a Failure
+        of ProcessDone or ProcessTerminated.
+    :ivar pid: cannot become anybody else's before ``ended`` is called.
+    """
+
+    __slots__ = ("__weakref__", "_backoff", "_ended", "_fd", "_over", "_reactor", "pid")
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        pid: int,
+        ended: Callable[[Failure], object],
+    ) -> None:
+        self.pid = pid
+        self._reactor = reactor
+        self._ended = ended
+        self._fd = -1
+        self._over = False
+        self._backoff: Backoff | None = None
+        try:
+            self._fd = os.pidfd_open(pid)
+        except OSError:
+            self._backoff = Backoff(clock, self._watch)
+            self._backoff.failed()
+        else:
+            reactor.addReader(self)
+
+    def _watch(self) -> None:
+        """There was no descriptor for a pidfd: look without, and try again."""
+        if self._wait():
+            return
+        try:
+            self._fd = os.pidfd_open(self.pid)
+        except OSError:
+            assert self._backoff is not None
+            self._backoff.failed()
+        else:
+            self._reactor.addReader(self)
+
+    def signalProcess(self, signalID: str | int) -> None:
+        """
+        Send a signal, by number or by name with or without SIG.
+
+        :raises ProcessExitedAlready: the child has been waited for.
+        """
+        if self._over:
+            raise ProcessExitedAlready()
+        if isinstance(signalID, str):
+            signalID = signal.Signals["SIG" + signalID.removeprefix("SIG")]
+        os.kill(self.pid, signalID)
+
+    def loseConnection(self) -> None:
+        """There is no stream to close."""
+
+    closeStdin = closeStdout = closeStderr = loseConnection
+
+    def closeChildFD(self, descriptor: int) -> None:
+        """There is no stream to close."""
+
+    def writeToChild(self, childFD: int, data: bytes) -> None:
+        """:raises KeyError: always, as for a descriptor that is not connected."""
+        raise KeyError(childFD)
+
+    def write(self, data: bytes) -> None:
+        """:raises KeyError: always; see writeToChild."""
+        self.writeToChild(0, data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """:raises KeyError: always; see writeToChild."""
+        self.writeToChild(0, b"")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "child"
+
+    def doRead(self) -> None:
+        self._wait()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._wait()
+
+    def _wait(self) -> bool:
+        status: int | None
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | _WALL)
+        except ChildProcessError:
+            pid, status = self.pid, None
+        if pid == 0:
+            return False
+        if self._fd >= 0:
+            self._reactor.removeReader(self)
+            os.close(self._fd)
+            self._fd = -1
+        self._over = True
+        self._ended(reason_for(status))
+        return True
+
+
+class GroupSweep:
+    """
+    Waits for whatever has ended in a process group, until nobody of ours is in it.
+
+    For children that ended before they could say who they are.
+    """
+
+    def __init__(self, clock: IReactorTime, group: int) -> None:
+        self._group = group
+        self._backoff = Backoff(clock, self.sweep)
+
+    def sweep(self) -> None:
+        """Begin; go on later where needed."""
+        while True:
+            try:
+                pid, _status = os.waitpid(-self._group, os.WNOHANG | _WALL)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                self._backoff.failed()
+                return

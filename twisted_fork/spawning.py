@@ -1,0 +1,121 @@
+"""
+The spawn launcher: each child a fresh interpreter, from ``reactor.spawnProcess``.
+
+Slower than a fork by an order of magnitude, but no child shares another's memory
+layout.  Twisted waits for these children itself, in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from twisted_fork import starting, wire
+from twisted_fork.channels import open_channel
+from twisted_fork.child import Child
+from twisted_fork.journal import Journal
+
+if TYPE_CHECKING:
+    from twisted_fork.pool import Pool
+
+__all__ = ["SpawnLauncher"]
+
+_MOST_STARTING = 8
+"""Interpreters that start at the same time: more would only be slower."""
+
+_PATIENCE = 60.0
+"""Seconds for an interpreter to start and import its handler."""
+
+
+class _Spawned(ProcessProtocol):
+    """What Twisted tells of a spawned child."""
+
+    def __init__(self, ended: Callable[[Failure], object]) -> None:
+        self._ended = ended
+
+    def processEnded(self, reason: Failure) -> None:
+        self._ended(reason)
+
+
+class SpawnLauncher:
+    """
+    Children that are fresh interpreters.
+
+    :param orders: what they are to do; plain values.
+    :param stderr: the descriptor that is every child's standard error.
+    """
+
+    def __init__(self, reactor: Any, journal: Journal, orders: dict[str, Any], stderr: int) -> None:
+        self._reactor = reactor
+        self._journal = journal
+        self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
+        self._stderr = stderr
+        self._pool: Pool
+        self._starting: set[Child] = set()
+        self._stopped: Deferred[None] | None = None
+
+    def start(self, pool: Pool) -> None:
+        self._pool = pool
+        pool.launcher_changed()
+
+    def ready(self) -> bool:
+        return len(self._starting) < _MOST_STARTING
+
+    def launch(self, child: Child) -> None:
+        channel, theirs = open_channel(
+            self._reactor,
+            partial(self._received, child),
+            partial(self._pool.channel_lost, child),
+        )
+        protocol = _Spawned(partial(self._ended, child))
+        try:
+            channel.send(self._orders)
+            process = starting.start("child", self._reactor, protocol, theirs, self._stderr)
+        except OSError:
+            channel.close()
+            raise
+        finally:
+            theirs.close()
+        child.channel = channel
+        child.process = process
+        self._starting.add(child)
+
+    def stuck(self, child: Child, seconds: float) -> None:
+        if seconds > _PATIENCE:
+            self._journal.child_stuck(child.pid, child.peer, seconds)
+            child.kill()
+
+    def stop(self) -> Deferred[None]:
+        self._stopped = Deferred()
+        for child in self._starting:
+            if child.connection is None:
+                child.close_channel()
+        self._look_whether_stopped()
+        return self._stopped
+
+    def kill(self) -> None:
+        for child in self._starting:
+            child.kill()
+
+    def _received(self, child: Child, message: wire.Message) -> None:
+        if child in self._starting:
+            self._starting.remove(child)
+            self._pool.alive(child)
+            self._pool.launcher_changed()
+            self._look_whether_stopped()
+        else:
+            self._pool.said(child, message)
+
+    def _ended(self, child: Child, reason: Failure) -> None:
+        self._starting.discard(child)
+        self._pool.ended(child, reason)
+        self._look_whether_stopped()
+
+    def _look_whether_stopped(self) -> None:
+        if self._stopped is not None and not self._stopped.called and not self._starting:
+            self._stopped.callback(None)
