@@ -30,7 +30,7 @@ class Channel:
         message; not after close.
     """
 
-    __slots__ = ("_lost", "_reactor", "_received", "_socket", "closed", "__weakref__")
+    __slots__ = ("__weakref__", "_lost", "_reactor", "_received", "_socket", "closed")
 
     def __init__(
         self,

@@ -19,10 +19,10 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from twisted_fork import starting, wire
-from twisted_fork.later import Backoff
 from twisted_fork.channels import Channel, open_channel
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal, reason_text
+from twisted_fork.later import Backoff
 from twisted_fork.reaping import ForkedProcess, GroupSweep
 
 if TYPE_CHECKING:

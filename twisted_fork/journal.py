@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -148,9 +149,10 @@ def reason_text(reason: Failure) -> str:
     How a process has ended, from what its ProcessProtocol was told: ``exit=0``,
     ``signal=SIGKILL``; ``exit=unknown`` when somebody else has waited for it.
     """
-    number = reason.value.signal
+    ending: Any = reason.value
+    number = ending.signal
     if number is None:
-        code = reason.value.exitCode
+        code = ending.exitCode
         return f"exit={'unknown' if code is None else code}"
     try:
         return f"signal={signal.Signals(number).name}"

@@ -31,9 +31,9 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork.later import Backoff
 from twisted_fork.connection import Connection
 from twisted_fork.journal import Journal
+from twisted_fork.later import Backoff
 
 __all__ = ["CannotListen", "Gate", "Port", "endpoint_from", "open_port"]
 
@@ -91,7 +91,8 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
     except (ValueError, TypeError, AttributeError) as failure:
         raise CannotListen(
             f"{description}: not an endpoint that can be understood ({failure});"
-            " it takes one like tcp:8000, tcp6:8000, unix:/run/socket or systemd:domain=INET:index=0"
+            " it takes one like tcp:8000, tcp6:8000, unix:/run/socket,"
+            " systemd:domain=INET:index=0"
         ) from None
     require_plain(endpoint, description)
     return endpoint
@@ -153,6 +154,7 @@ def open_port(endpoint: IStreamServerEndpoint, description: str) -> Port:
         if isinstance(reason, OSError):
             raise CannotListen(f"{description}: {_why(reason)}") from None
         raise CannotListen(f"{description}: {reason}") from None
+    assert isinstance(port, tcp.Port), "endpoints of plain sockets have ports of this kind"
     return Port(port)
 
 
@@ -182,7 +184,7 @@ def _address_text(family: int, host: Any) -> str:
         return f"tcp {host[0]}:{host[1]}"
     if family == socket.AF_INET6:
         return f"tcp6 [{host[0]}]:{host[1]}"
-    return f"unix {host if isinstance(host, str) else host!r}"
+    return f"unix {host!r}" if isinstance(host, bytes) else f"unix {host}"
 
 
 @implementer(IReadDescriptor)

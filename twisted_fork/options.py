@@ -52,7 +52,7 @@ class ServerOptions(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.endpoints: list[str] = []
         self.settings = Settings()
 
@@ -80,7 +80,7 @@ class ServerOptions(usage.Options):
         :raises SystemExit: with status 1, after a mistake.
         """
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except (usage.UsageError, InvalidSetting) as mistake:
             refuse(self.command, f"{mistake}; see twistd {self.command} --help")
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from twisted_fork import starting
 from twisted_fork.listening import CannotListen
 from twisted_fork.options import ServerOptions, refuse
 from twisted_fork.service import ForkingService
@@ -28,6 +29,10 @@ def make(options: ServerOptions, handler: Mapping[str, Any]) -> ForkingService:
     from twisted.internet import reactor
 
     service = TwistdService(reactor, options.endpoints, handler, options.settings)
+    if options.settings.launcher == "fork":
+        looked = starting.check()
+        if looked is not None:
+            refuse(options.command, looked)
     try:
         service.open_ports()
     except (CannotListen, InvalidSetting) as why:

@@ -19,10 +19,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from twisted_fork import policy, wire
-from twisted_fork.later import Backoff
 from twisted_fork.child import NEXT, Breach, Child, ChildProtocol, Event, State
 from twisted_fork.connection import Connection
 from twisted_fork.journal import Journal, reason_text
+from twisted_fork.later import Backoff
 from twisted_fork.settings import Settings
 from twisted_fork.upkeep import Upkeep
 
@@ -186,7 +186,7 @@ class Pool:
 
         :param took: and it has taken the connection that it was ordered for.
         """
-        child.protocol.makeConnection(child.process)
+        child.protocol.makeConnection(child.process)  # type: ignore[no-untyped-call]
         if failures := self._backoff.succeeded():
             self.journal.launch_recovered(failures)
         if took:
@@ -236,7 +236,6 @@ class Pool:
 
     def failed(self, child: Child, number: int) -> None:
         """An ordered child could not be made: *number* is the errno."""
-        connection = child.connection
         self.never_was(child)
         if not self.stopping:
             self._failing(number)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import (
+    IAddress,
     IProcessTransport,
     IReactorFDSet,
     IReactorTime,
@@ -42,6 +43,11 @@ def reason_for(status: int | None) -> Failure:
     if os.WIFEXITED(status):
         return Failure(ProcessTerminated(os.WEXITSTATUS(status), None, status))
     return Failure(ProcessTerminated(None, os.WTERMSIG(status), status))
+
+
+@implementer(IAddress)
+class _ProcessAddress:
+    """The address of what has none."""
 
 
 @implementer(IProcessTransport, IReadDescriptor)
@@ -108,6 +114,12 @@ class ForkedProcess:
         """There is no stream to close."""
 
     closeStdin = closeStdout = closeStderr = loseConnection
+
+    def getHost(self) -> _ProcessAddress:
+        """As for any process in Twisted: it has no address."""
+        return _ProcessAddress()
+
+    getPeer = getHost
 
     def closeChildFD(self, descriptor: int) -> None:
         """There is no stream to close."""

@@ -81,7 +81,7 @@ class ForkingService(Service):
 
     def privilegedStartService(self) -> None:
         """Open the ports while there may be privileges that it takes."""
-        super().privilegedStartService()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
         self.open_ports()
 
     def startService(self) -> None:
@@ -91,7 +91,7 @@ class ForkingService(Service):
         :raises CannotListen, InvalidSetting: see open_ports.
         """
         self.open_ports()
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
         self._stderr = StandardError(self._reactor, self._journal)
         orders = starting.orders(self._handler, self.settings.connections_per_child, open_files)
@@ -102,13 +102,17 @@ class ForkingService(Service):
             launcher,
             self._journal,
             self._protocol,
-            room=lambda: self._gate and self._gate.open(),
+            room=self._let_in,
             last_words=self._stderr.child_ended,
         )
         self._gate = Gate(
             self._reactor, self._ports, self._journal, self._pool.may_accept, self._pool.serve
         )
         launcher.start(self._pool)
+
+    def _let_in(self) -> None:
+        if self._gate is not None:
+            self._gate.open()
 
     def _launcher(self, orders: dict[str, Any], stderr: int) -> Launcher:
         made = ForkLauncher if self.settings.launcher == "fork" else SpawnLauncher
@@ -121,7 +125,7 @@ class ForkingService(Service):
 
         :returns: a Deferred that fires when the last child has been waited for.
         """
-        yield super().stopService()
+        yield super().stopService()  # type: ignore[no-untyped-call]
         if self._pool is None or self._gate is None or self._stderr is None:
             return
         yield self._gate.finish()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from twisted.internet.protocol import ProcessProtocol
 
 from twisted_fork import inside
 
-__all__ = ["orders", "start"]
+__all__ = ["check", "orders", "start"]
 
 _INSIDE = os.path.dirname(inside.__file__)
 
@@ -46,6 +47,21 @@ def start(
     finally:
         os.close(nothing)
     return transport
+
+
+def check() -> str | None:
+    """
+    Look in a process of its own, and wait for it, whether a template could work here.
+
+    :returns: one line that says what is wrong; None if nothing is.
+    """
+    looked = subprocess.run(
+        [sys.executable, _INSIDE, "check"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if looked.returncode == 0:
+        return None
+    *_, line = looked.stderr.strip().splitlines() or ["the check ended without a word"]
+    return line
 
 
 def orders(

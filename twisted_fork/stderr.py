@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork.later import Later
 from twisted_fork.journal import Journal
+from twisted_fork.later import Later
 
 __all__ = ["StandardError", "Tap"]
 

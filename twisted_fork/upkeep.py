@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork import policy
-from twisted_fork.later import Backoff, Later
 from twisted_fork.child import State
+from twisted_fork.later import Backoff, Later
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool

@@ -131,7 +131,7 @@ def unpack(data: bytes, descriptors: list[int] | None = None) -> Message:
     return Message(kind, ticket, number, data[_HEADER.size :], descriptors or [])
 
 
-def marshalled(value: object) -> bytes:
+def marshalled(value: Any) -> bytes:
     """Put a plain value into a payload for the way towards a child."""
     return marshal.dumps(value)
 
