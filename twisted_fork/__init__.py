@@ -7,9 +7,10 @@ import this package too, never import Twisted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from twisted_fork.child import ChildProtocol
     from twisted_fork.service import ForkingService
     from twisted_fork.settings import Settings

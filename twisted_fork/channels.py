@@ -116,5 +116,6 @@ def open_channel(
     :returns: the reactor process's end, and the end for the other process.
     :raises OSError: out of descriptors or memory.
     """
-    ours, theirs = wire.channel_pair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
     return Channel(reactor, ours, received, lost), theirs

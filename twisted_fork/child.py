@@ -40,6 +40,8 @@ class State(Enum):
     LEAVING = "leaving"
     ENDED = "ended"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and NEXT is looked up often
+
 
 class Event(Enum):
     """What happens to a child, or what it says."""
@@ -50,6 +52,8 @@ class Event(Enum):
     READY = "ready"
     DISMISSED = "dismissed"
     ENDED = "ended"
+
+    __hash__ = object.__hash__
 
 
 NEXT: dict[tuple[State, Event], State] = {

@@ -4,6 +4,7 @@ An accepted connection, for as long as the reactor process holds its descriptor.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from typing import Any
@@ -23,16 +24,17 @@ class Connection:
 
     It is never read or written here.
 
+    :ivar descriptor: the socket's; -1 when it is closed here.
     :ivar peer: who connected, as the log shows it.
     :ivar tries: how many children ended before they took it.
     """
 
-    __slots__ = ("address", "peer", "socket", "tries")
+    __slots__ = ("address", "descriptor", "peer", "tries")
 
-    def __init__(self, accepted: socket.socket, address: Any) -> None:
-        self.socket = accepted
+    def __init__(self, descriptor: int, address: Any) -> None:
+        self.descriptor = descriptor
         self.address = address
-        self.peer = peer_text(accepted, address)
+        self.peer = peer_text(descriptor, address)
         self.tries = 0
 
     def details(self) -> tuple[str]:
@@ -41,10 +43,12 @@ class Connection:
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""
-        self.socket.close()
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
-def peer_text(accepted: socket.socket, address: Any) -> str:
+def peer_text(descriptor: int, address: Any) -> str:
     """
     The peer as the log shows it: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a
     Unix socket, whose peers have no address, ``unix:uid=0,pid=1``.
@@ -56,9 +60,12 @@ def peer_text(accepted: socket.socket, address: Any) -> str:
         if host.startswith(_MAPPED) and "." in host:
             return f"{host[len(_MAPPED) :]}:{port}"
         return f"[{host}]:{port}"
+    accepted = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
     try:
         credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
         return "unix"
+    finally:
+        accepted.detach()
     pid, uid, _gid = _CREDENTIALS.unpack(credentials)
     return f"unix:uid={uid},pid={pid}"

@@ -18,12 +18,13 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from twisted_fork import starting, wire
+from twisted_fork import wire
 from twisted_fork.channels import Channel, open_channel
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.reaping import ForkedProcess, GroupSweep
+from twisted_fork.starting import Starter
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool
@@ -77,14 +78,16 @@ class ForkLauncher:
     Children forked by a template.
 
     :param orders: what the template is to do; plain values.
-    :param stderr: the descriptor that is its, and every child's, standard error.
+    :param starter: starts it.
     """
 
-    def __init__(self, reactor: Any, journal: Journal, orders: dict[str, Any], stderr: int) -> None:
+    def __init__(
+        self, reactor: Any, journal: Journal, orders: dict[str, Any], starter: Starter
+    ) -> None:
         self._reactor = reactor
         self._journal = journal
         self._orders = orders
-        self._stderr = stderr
+        self._starter = starter
         self._pool: Pool
         self._current: _Template | None = None
         self._templates: set[_Template] = set()
@@ -120,7 +123,7 @@ class ForkLauncher:
             descriptors += (theirs.fileno(),)
         if connection is not None:
             carried |= wire.CARRIES_CONNECTION
-            descriptors += (connection.socket.fileno(),)
+            descriptors += (connection.descriptor,)
             details = wire.marshalled(connection.details())
         try:
             template.channel.send(wire.pack(wire.FORK, child.ticket, carried, details), descriptors)
@@ -202,7 +205,7 @@ class ForkLauncher:
             return
         try:
             template.channel.send(wire.pack(wire.ORDERS, payload=wire.marshalled(self._orders)))
-            starting.start("template", self._reactor, template, theirs, self._stderr)
+            self._starter.start("template", template, theirs)
         except OSError as failure:
             template.channel.close()
             self._cannot_start(failure)

@@ -10,6 +10,7 @@ drop them.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 import socket
@@ -126,7 +127,7 @@ class Port:
         self._port = port
         port.stopReading()
         host = port.socket.getsockname()
-        self.socket = port.socket.dup()
+        self.socket = _socket.socket(fileno=os.dup(port.fileno()))
         self.socket.setblocking(False)
         self.address = _address_text(self.socket.family, host)
 
@@ -209,6 +210,9 @@ class _Acceptor:
         """
         Accept as many as there were last time and some more: a lone connection then
         costs one call of accept, not two.
+
+        _accept is what socket.accept calls; it gives the bare descriptor, close-on-exec
+        and blocking, and no object that nobody needs.
         """
         accepted = 0
         while accepted < self._limit:
@@ -216,7 +220,7 @@ class _Acceptor:
                 self._gate.close()
                 return
             try:
-                connected, address = self._socket.accept()
+                descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 break
             except OSError as failure:
@@ -225,7 +229,7 @@ class _Acceptor:
                 self._gate.trouble(failure)
                 return
             accepted += 1
-            self._gate.passed(Connection(connected, address))
+            self._gate.passed(Connection(descriptor, address))
         self._limit = (
             min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
         )

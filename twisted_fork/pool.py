@@ -28,7 +28,7 @@ from twisted_fork.upkeep import Upkeep
 
 __all__ = ["Launcher", "Pool"]
 
-_BUSY = (State.BEARING, State.GIVEN, State.SERVING)
+_BUSY = frozenset((State.BEARING, State.GIVEN, State.SERVING))
 
 _MOST_TRIES = 3
 """Children that may end before taking a connection until it is given up: if it is
@@ -70,7 +70,8 @@ class Pool:
     """
     All children of a service.
 
-    :param room: is called whenever there may be room for a connection.
+    :param room: is called when there is room for a connection after may_accept said no,
+        or has not been asked.
     :param last_words: is called with the pid of a child that has not ended well,
         before that is logged.
     """
@@ -96,7 +97,9 @@ class Pool:
         self._children: dict[int, Child] = {}
         self._tickets = itertools.count(1)
         self._idle: dict[Child, None] = {}
-        self._counts = dict.fromkeys(State, 0)
+        self._busy = 0
+        self._ordered = 0
+        self._refused = True
         self._waiting: deque[Connection] = deque()
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
@@ -107,18 +110,19 @@ class Pool:
 
     def look(self) -> policy.Look:
         """The pool as it is now."""
-        counts = self._counts
         return policy.Look(
-            busy=counts[State.BEARING] + counts[State.GIVEN] + counts[State.SERVING],
-            idle=len(self._idle),
-            ordered=counts[State.ORDERED],
-            waiting=len(self._waiting),
-            can_launch=not self._backoff.waiting and self.launcher.ready(),
+            self._busy,
+            len(self._idle),
+            self._ordered,
+            len(self._waiting),
+            not self._backoff.waiting and self.launcher.ready(),
         )
 
     def may_accept(self) -> bool:
         """Whether one more connection may be accepted and given to serve."""
-        return not self.stopping and policy.may_accept(self.settings, self.look())
+        may = not self.stopping and policy.may_accept(self.settings, self.look())
+        self._refused = not may
+        return may
 
     def children(self) -> Iterator[Child]:
         """Every child that has not ended."""
@@ -244,12 +248,12 @@ class Pool:
         """An ordered child was not made, and nothing is wrong with trying again."""
         connection = child.connection
         self._forget(child)
-        if connection is None:
-            pass
-        elif self.stopping:
-            self._give_up(connection, "shutting down")
-        else:
-            self._waiting.appendleft(connection)
+        if connection is not None:
+            if self.stopping:
+                self._give_up(connection, "shutting down")
+            else:
+                self._waiting.appendleft(connection)
+        self._look_whether_empty()
 
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
@@ -262,13 +266,15 @@ class Pool:
         child.protocol.processEnded(reason)
         if connection is not None:
             self._again(child, connection, status)
-        elif child.peer and state is not State.IDLE:
+        elif state is State.SERVING:
             assert child.pid is not None
             self.journal.ended(child.peer, child.pid, status, self.clock.seconds() - child.since)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
-            self.upkeep.idle_child_ended()
+            if not self.stopping:
+                self.upkeep.idle_child_ended()
         self._settle()
+        self._look_whether_empty()
 
     def launcher_changed(self) -> None:
         """The launcher may be ready now."""
@@ -288,7 +294,7 @@ class Pool:
             child.state = State.BEARING
             child.connection = connection
             child.peer = connection.peer
-        self._counts[child.state] += 1
+        self._count(child.state, 1)
         try:
             self.launcher.launch(child)
         except OSError as failure:
@@ -313,7 +319,7 @@ class Pool:
         try:
             if child.channel is None:
                 raise BrokenPipeError
-            child.channel.send(data, (connection.socket.fileno(),))
+            child.channel.send(data, (connection.descriptor,))
         except OSError:
             child.kill()
         self.upkeep.watch()
@@ -369,7 +375,7 @@ class Pool:
             if self.stopping or not (look.idle or look.can_launch):
                 return
             self.serve(self._waiting.popleft())
-        if self.may_accept():
+        if self._refused and self.may_accept():
             self._room()
         self.upkeep.look_after()
 
@@ -380,14 +386,18 @@ class Pool:
             raise Breach(f"{event.value} while {child.state.value}") from None
         if child.state is State.IDLE:
             self._idle.pop(child, None)
-        self._counts[child.state] -= 1
-        self._counts[state] += 1
+        self._count(child.state, -1)
+        self._count(state, 1)
         child.state = state
+
+    def _count(self, state: State, one: int) -> None:
+        if state in _BUSY:
+            self._busy += one
+        elif state is State.ORDERED:
+            self._ordered += one
 
     def _forget(self, child: Child) -> None:
         self._move(child, Event.ENDED)
-        self._counts[State.ENDED] -= 1
         del self._children[child.ticket]
         child.connection = None
         child.close_channel()
-        self._look_whether_empty()

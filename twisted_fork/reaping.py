@@ -31,6 +31,10 @@ _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
 
 
+_DONE = Failure(ProcessDone(0))
+"""How most children end.  Making a Failure costs as much as accepting a connection."""
+
+
 def reason_for(status: int | None) -> Failure:
     """
     What a ProcessProtocol is given for a wait status: ProcessDone or
@@ -39,7 +43,7 @@ def reason_for(status: int | None) -> Failure:
     if status is None:
         return Failure(ProcessTerminated())
     if status == 0:
-        return Failure(ProcessDone(0))
+        return _DONE
     if os.WIFEXITED(status):
         return Failure(ProcessTerminated(os.WEXITSTATUS(status), None, status))
     return Failure(ProcessTerminated(None, os.WTERMSIG(status), status))

@@ -94,8 +94,10 @@ class ForkingService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
         self._stderr = StandardError(self._reactor, self._journal)
-        orders = starting.orders(self._handler, self.settings.connections_per_child, open_files)
-        launcher = self._launcher(orders, self._stderr.theirs)
+        orders = starting.orders(self._handler, self.settings.connections_per_child)
+        starter = starting.Starter(self._reactor, self._stderr.theirs, open_files)
+        made = ForkLauncher if self.settings.launcher == "fork" else SpawnLauncher
+        launcher: Launcher = made(self._reactor, self._journal, orders, starter)
         self._pool = Pool(
             self.settings,
             self._reactor,
@@ -113,10 +115,6 @@ class ForkingService(Service):
     def _let_in(self) -> None:
         if self._gate is not None:
             self._gate.open()
-
-    def _launcher(self, orders: dict[str, Any], stderr: int) -> Launcher:
-        made = ForkLauncher if self.settings.launcher == "fork" else SpawnLauncher
-        return made(self._reactor, self._journal, orders, stderr)
 
     @inlineCallbacks
     def stopService(self) -> Any:

@@ -15,10 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from twisted_fork import starting, wire
+from twisted_fork import wire
 from twisted_fork.channels import open_channel
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal
+from twisted_fork.starting import Starter
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool
@@ -47,14 +48,16 @@ class SpawnLauncher:
     Children that are fresh interpreters.
 
     :param orders: what they are to do; plain values.
-    :param stderr: the descriptor that is every child's standard error.
+    :param starter: starts them.
     """
 
-    def __init__(self, reactor: Any, journal: Journal, orders: dict[str, Any], stderr: int) -> None:
+    def __init__(
+        self, reactor: Any, journal: Journal, orders: dict[str, Any], starter: Starter
+    ) -> None:
         self._reactor = reactor
         self._journal = journal
         self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
-        self._stderr = stderr
+        self._starter = starter
         self._pool: Pool
         self._starting: set[Child] = set()
         self._stopped: Deferred[None] | None = None
@@ -75,7 +78,7 @@ class SpawnLauncher:
         protocol = _Spawned(partial(self._ended, child))
         try:
             channel.send(self._orders)
-            process = starting.start("child", self._reactor, protocol, theirs, self._stderr)
+            process = self._starter.start("child", protocol, theirs)
         except OSError:
             channel.close()
             raise

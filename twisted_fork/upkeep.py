@@ -59,10 +59,12 @@ class Upkeep:
         """The pool has changed."""
         if self._pool.stopping:
             return
+        if self._refill.armed:
+            return
         look = self._pool.look()
         if not self._crashes.waiting and policy.spares_missing(self._pool.settings, look):
             self._refill.arm(self._delay)
-        if policy.surplus(self._pool.settings, look):
+        elif policy.surplus(self._pool.settings, look):
             self._trim.arm(_SURPLUS)
 
     def idle_child_ended(self) -> None:

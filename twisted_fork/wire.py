@@ -2,7 +2,9 @@
 The wire between the two worlds: messages, and descriptors passed along.
 
 Imported on both sides, by the reactor process and by the template and the
-children; so it uses the standard library alone and nothing that slows a fork.
+children; so it uses the standard library alone, and little of it: each extension
+module and each page of objects makes every fork slower.  Hence ``_socket``, not
+``socket``; no ``struct``, ``array`` or ``typing``.
 
 Every channel is a Unix socket pair of type ``SOCK_SEQPACKET``: a message
 arrives whole or not at all, and two processes may send on the same end without
@@ -14,16 +16,17 @@ mixing their bytes.  A message is a header of 13 bytes and a payload::
 
 What goes towards a child may be marshalled Python (we trust the reactor
 process); what comes from a child is never more than the header and plain bytes,
-because a child may be hostile.
-"""
+because a child may be hostile."""
 
 from __future__ import annotations
 
+import _socket
 import marshal
-import socket
-import struct
-from array import array
-from typing import Any, NamedTuple
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ALIVE",
@@ -36,9 +39,9 @@ __all__ = [
     "TAKEN",
     "TELL",
     "Message",
-    "channel_pair",
     "pack",
     "receive",
+    "reply",
     "send",
     "unpack",
 ]
@@ -76,59 +79,73 @@ CARRIES_CHANNEL = 2
 MAX_PAYLOAD = 64 * 1024
 """The most bytes that a child may put into one message."""
 
-_HEADER = struct.Struct("=cQi")
-_MOST_DESCRIPTORS = 2
-LONGEST = _HEADER.size + MAX_PAYLOAD
+_HEADER = 13
+
+LONGEST = _HEADER + MAX_PAYLOAD
 """Bytes of the longest message."""
-_ANCILLARY = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array("i").itemsize)
+
+_DESCRIPTOR = 4
+"""Bytes of a descriptor in a control message: a C int."""
+
+_ANCILLARY = _socket.CMSG_SPACE(2 * _DESCRIPTOR)
+
+_ORDER = sys.byteorder
 
 
-class Message(NamedTuple):
-    """A message as it was received.
+class Message:
+    """
+    A message as it was received.
 
-    ``descriptors`` belong to the receiver, who closes them.
+    :ivar descriptors: belong to the receiver, who closes them.
     """
 
-    kind: bytes
-    ticket: int
-    number: int
-    payload: bytes
-    descriptors: list[int]
+    __slots__ = ("data", "descriptors", "kind")
+
+    def __init__(self, data: bytes, descriptors: list[int]) -> None:
+        self.kind = data[:1]
+        self.data = data
+        self.descriptors = descriptors
+
+    @property
+    def ticket(self) -> int:
+        """Which request this is about."""
+        return int.from_bytes(self.data[1:9], _ORDER)
+
+    @property
+    def number(self) -> int:
+        """A pid, an errno, or a set of CARRIES_ bits."""
+        return int.from_bytes(self.data[9:13], _ORDER)
+
+    @property
+    def payload(self) -> bytes:
+        """Whatever follows the header."""
+        return self.data[_HEADER:]
 
     @property
     def details(self) -> Any:
         """The payload, unmarshalled; only for messages from the reactor process."""
-        return marshal.loads(self.payload)
-
-
-def channel_pair() -> tuple[socket.socket, socket.socket]:
-    """
-    Make a channel: the reactor process's end, which never blocks, and the other,
-    which does.
-
-    :raises OSError: the process or the system is out of descriptors (``EMFILE``,
-        ``ENFILE``) or of memory.
-    """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    return ours, theirs
+        return marshal.loads(self.data[_HEADER:])
 
 
 def pack(kind: bytes, ticket: int = 0, number: int = 0, payload: bytes = b"") -> bytes:
     """Put a message's bytes together."""
-    return _HEADER.pack(kind, ticket, number) + payload
+    return kind + ticket.to_bytes(8, _ORDER) + number.to_bytes(4, _ORDER) + payload
 
 
 def unpack(data: bytes, descriptors: list[int] | None = None) -> Message:
     """
     Take a message's bytes apart.
 
-    :raises ValueError: these bytes are no message; it says why.
+    :raises ValueError: these bytes are no message.
     """
-    if len(data) < _HEADER.size:
+    if len(data) < _HEADER:
         raise ValueError(f"{len(data)} bytes are too few for a message")
-    kind, ticket, number = _HEADER.unpack_from(data)
-    return Message(kind, ticket, number, data[_HEADER.size :], descriptors or [])
+    return Message(data, descriptors or [])
+
+
+def reply(message: Message, kind: bytes, number: int) -> bytes:
+    """Pack an answer to *message*: it has its ticket."""
+    return kind + message.data[1:9] + number.to_bytes(4, _ORDER)
 
 
 def marshalled(value: Any) -> bytes:
@@ -136,9 +153,7 @@ def marshalled(value: Any) -> bytes:
     return marshal.dumps(value)
 
 
-def send(
-    channel: socket.socket, data: bytes, descriptors: tuple[int, ...] | list[int] = ()
-) -> None:
+def send(channel: _socket.socket, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
     """
     Send a packed message and copies of *descriptors*.
 
@@ -147,13 +162,14 @@ def send(
         holds too many descriptors on their way (``ETOOMANYREFS``, see unix(7)).
     """
     if descriptors:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
-        channel.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        rights = b"".join([d.to_bytes(_DESCRIPTOR, _ORDER) for d in descriptors])
+        control = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
+        channel.sendmsg([data], control, _socket.MSG_NOSIGNAL)
     else:
-        channel.send(data, socket.MSG_NOSIGNAL)
+        channel.send(data, _socket.MSG_NOSIGNAL)
 
 
-def receive(channel: socket.socket) -> Message | None:
+def receive(channel: _socket.socket) -> Message | None:
     """
     Receive one message and its descriptors, which are closed on exec.
 
@@ -163,12 +179,12 @@ def receive(channel: socket.socket) -> Message | None:
     :raises ValueError: what came is no message.
     """
     data, ancillary, _flags, _address = channel.recvmsg(
-        LONGEST, _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+        LONGEST, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC
     )
-    descriptors = array("i")
-    for level, kind, rights in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(rights[: len(rights) - len(rights) % descriptors.itemsize])
     if not data:
         return None
-    return unpack(data, descriptors.tolist())
+    descriptors = []
+    for _level, _kind, rights in ancillary:
+        for start in range(0, len(rights), _DESCRIPTOR):
+            descriptors.append(int.from_bytes(rights[start : start + _DESCRIPTOR], _ORDER))
+    return unpack(data, descriptors)

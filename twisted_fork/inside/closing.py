@@ -10,7 +10,7 @@ when its peer has ended too or has had time enough.
 
 from __future__ import annotations
 
-import socket
+import _socket
 import time
 
 __all__ = ["LINGER", "close"]
@@ -21,7 +21,7 @@ LINGER = 2.0
 _READ = 64 * 1024
 
 
-def close(connection: socket.socket, peer_done: bool = False) -> None:
+def close(connection: _socket.socket, peer_done: bool = False) -> None:
     """
     Close *connection*, lingering for at most LINGER seconds.
 
@@ -30,14 +30,14 @@ def close(connection: socket.socket, peer_done: bool = False) -> None:
     """
     if not peer_done:
         try:
-            connection.shutdown(socket.SHUT_WR)
+            connection.shutdown(_socket.SHUT_WR)
             _drain(connection, time.monotonic() + LINGER)
         except OSError:
             pass
     connection.close()
 
 
-def _drain(connection: socket.socket, deadline: float) -> None:
+def _drain(connection: _socket.socket, deadline: float) -> None:
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
         if not connection.recv(_READ):

@@ -6,10 +6,12 @@ The rules are in Uppercase, which does no I/O; serve is its loop over a socket.
 
 from __future__ import annotations
 
+import _socket
 import os
-import select
-import socket
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["QUIT", "Uppercase", "serve"]
 
@@ -71,7 +73,7 @@ class Uppercase:
         return held.upper()
 
 
-def serve(connection: socket.socket, copy: Callable[[bytes], object] | None = None) -> bool:
+def serve(connection: _socket.socket, copy: Callable[[bytes], object] | None = None) -> bool:
     """
     Serve *connection*, a connected and blocking stream socket, until its peer is
     done.  It is left open.
@@ -94,7 +96,7 @@ def serve(connection: socket.socket, copy: Callable[[bytes], object] | None = No
         answer, ended = state.feed(data)
         if answer:
             try:
-                sent = connection.send(answer, socket.MSG_DONTWAIT)
+                sent = connection.send(answer, _socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             if sent < len(answer):
@@ -108,7 +110,7 @@ def serve(connection: socket.socket, copy: Callable[[bytes], object] | None = No
 
 
 def _serve_slowly(
-    connection: socket.socket,
+    connection: _socket.socket,
     state: Uppercase,
     pending: bytearray,
     ended: bool,
@@ -121,6 +123,8 @@ def _serve_slowly(
     :returns: None as soon as nothing is pending and the stream goes on; else as
         serve does.
     """
+    import select
+
     peer_done = False
     poll = select.poll()
     poll.register(connection)
@@ -141,14 +145,18 @@ def _serve_slowly(
         if happened & ~select.POLLIN:
             with memoryview(pending) as view:
                 try:
-                    sent = connection.send(view[:_LARGEST_READ], socket.MSG_DONTWAIT)
+                    sent = connection.send(view[:_LARGEST_READ], _socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     sent = 0
             del pending[:sent]
     return peer_done if ended or peer_done else None
 
 
-def copy_to_stdout(data: bytes) -> None:
-    """Write all of *data* to standard output, as ``--print`` asks for."""
+def serve_and_print(connection: _socket.socket) -> bool:
+    """As serve; what is received is also written to standard output."""
+    return serve(connection, _copy_to_stdout)
+
+
+def _copy_to_stdout(data: bytes) -> None:
     while data:
         data = data[os.write(1, data) :]

@@ -4,9 +4,11 @@ A spawned child: a fresh interpreter, whose memory layout is nobody else's.
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from twisted_fork.inside import start, worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -17,4 +19,4 @@ def main() -> NoReturn:
     work = worker.Work(orders)
     worker.rehearse(work)
     worker.say_ready(channel)
-    worker.wait_for_work(work, channel)
+    worker.exit_now(worker.live(work, channel, None))

@@ -5,16 +5,17 @@ and says whether its peer has ended its side.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from twisted_fork.inside import echo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["load"]
 
 
-def load(order: dict[str, Any]) -> Callable[[socket.socket], bool]:
+def load(order: dict[str, Any]) -> Callable[[_socket.socket], bool]:
     """Make the handler that *order* describes."""
-    return partial(echo.serve, copy=echo.copy_to_stdout) if order["print"] else echo.serve
+    return echo.serve_and_print if order["print"] else echo.serve

@@ -14,11 +14,14 @@ SIGCHLD, whatever is asked for (copy_process in kernel/fork.c).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import errno
 import os
-import signal
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Cloner", "Unsupported"]
 
@@ -161,11 +164,11 @@ class Cloner:
         """
         wanted = self._arguments.flags
         self._arguments.flags = wanted & ~_CLONE_PARENT
-        self._arguments.exit_signal = signal.SIGCHLD
+        self._arguments.exit_signal = _signal.SIGCHLD
         try:
             self._try(errno.ENOSYS, errno.EPERM, errno.EINVAL)
         except _Refused as refusal:
-            self.use_clone(also=signal.SIGCHLD)
+            self.use_clone(also=_signal.SIGCHLD)
             try:
                 self._try(errno.ENOSYS, errno.EPERM, errno.EINVAL)
             except _Refused as second:

@@ -4,30 +4,35 @@ The first steps of a template and of a spawned child: receive the orders, obey t
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
 import os
-import resource
-import signal
-import socket
 import sys
-from typing import Any
 
 from twisted_fork import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["CHANNEL", "receive_orders"]
 
 CHANNEL = 3
 """The descriptor under which a template or a spawned child finds its channel."""
 
+EAGER_BINDING = "LD_BIND_NOW"
+"""Set for the template, so that the dynamic linker's work is done before the first
+fork and not in every child anew (ld.so(8)); nobody else shall inherit it."""
 
-def receive_orders() -> tuple[socket.socket, dict[str, Any]]:
+
+def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     """
     Take the channel, receive the orders, and apply what they say about the process
-    itself: a process group of its own, where modules are found, and the limit on
-    open files that the reactor process had before it raised its own.
+    itself: a process group of its own, and where modules are found.
 
     :raises SystemExit: the reactor process is gone.
     """
-    channel = socket.socket(fileno=CHANNEL)
+    channel = _socket.socket(fileno=CHANNEL)
     os.set_inheritable(CHANNEL, False)
     message = wire.receive(channel)
     if message is None:
@@ -35,6 +40,6 @@ def receive_orders() -> tuple[socket.socket, dict[str, Any]]:
     orders: dict[str, Any] = message.details
     os.setpgid(0, 0)
     sys.path[:] = orders["path"]
-    resource.setrlimit(resource.RLIMIT_NOFILE, tuple(orders["open_files"]))
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    os.environ.pop(EAGER_BINDING, None)
     return channel, orders

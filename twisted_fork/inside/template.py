@@ -4,14 +4,17 @@ The template: imports the handler once and forks a child whenever it is asked.
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
-import socket
 import sys
-from typing import NoReturn
 
 from twisted_fork import wire
 from twisted_fork.inside import sibling, start, worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -26,53 +29,81 @@ def main() -> NoReturn:
         cloner = sibling.Cloner()
         cloner.probe()
     except (sibling.Unsupported, OSError) as failure:
-        sys.stderr.write(f"cannot fork children here: {failure}\n")
+        sys.stderr.write(f"children cannot be forked here: {failure}\n")
         os._exit(1)
     work = worker.Work(orders)
-    worker.rehearse(work, _REHEARSALS)
+    _rehearse(work)
     gc.collect()
     gc.freeze()
     wire.send(channel, wire.pack(wire.READY, number=os.getpid()))
-    _fork_when_asked(channel, cloner, work)
-    os._exit(0)
-
-
-def _fork_when_asked(channel: socket.socket, cloner: sibling.Cloner, work: worker.Work) -> None:
-    while True:
-        message = wire.receive(channel)
-        if message is None:
-            return
+    while (message := wire.receive(channel)) is not None:
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
-            wire.send(channel, wire.pack(wire.FAILED, message.ticket, failure.errno or 0))
+            wire.send(channel, wire.reply(message, wire.FAILED, failure.errno or 0))
         else:
             if pid == 0:
-                _live(channel, work, message)
+                os._exit(_live(channel, work, message))
         for descriptor in message.descriptors:
             os.close(descriptor)
+    os._exit(0)
 
 
-def _live(template: socket.socket, work: worker.Work, message: wire.Message) -> NoReturn:
+def _live(template: _socket.socket, work: worker.Work, message: wire.Message) -> int:
     """
-    The new child's first steps: leave the template's group, and say that it lives,
-    over the template's channel, which it then closes.
+    A new child's life.  First it says that it lives, over the template's channel, which
+    it then closes.
 
     It says so itself, not the template for it: so when the template dies and its
-    channel has ended, every child that was forked has said so or is dead.
+    channel has ended, every child that was forked has said so or is dead.  Until it has
+    said so it stays in the template's process group, where it can be found.
+
+    :returns: its exit status.
     """
+    descriptors = message.descriptors
+    number = message.number
+    connection = descriptors.pop() if number & wire.CARRIES_CONNECTION else None
+    channel = None
+    if number & wire.CARRIES_CHANNEL:
+        channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptors[0])
     try:
-        os.setpgid(0, 0)
-        descriptors = message.descriptors
-        connection = descriptors.pop() if message.number & wire.CARRIES_CONNECTION else None
-        channel = socket.socket(fileno=descriptors[0]) if descriptors else None
         if connection is None:
             worker.rehearse(work)
-        wire.send(template, wire.pack(wire.ALIVE, message.ticket, os.getpid()))
+        wire.send(template, wire.reply(message, wire.ALIVE, os.getpid()))
         template.close()
+        os.setpgid(0, 0)
     except BaseException as raised:
-        worker.exit_now(worker.report(raised))
-    if channel is not None:
-        worker.wait_for_work(work, channel, connection)
-    assert connection is not None
-    worker.serve_and_exit(work, connection)
+        return worker.report(raised)
+    return worker.live(work, channel, connection)
+
+
+def _rehearse(work: worker.Work) -> None:
+    """
+    Run the whole path of a child here, but for its fork and its end.
+
+    It leaves the process group as it is: this process leads it already.
+    """
+    carried = wire.CARRIES_CONNECTION
+    if work.connections_per_child > 1:
+        carried |= wire.CARRIES_CHANNEL
+    for _ in range(_REHEARSALS):
+        reactor_process, template = _channel_pair()
+        further, channel = _channel_pair()
+        further.close()
+        peer, connection = _socket.socketpair()
+        peer.send(b"rehearsal\n")
+        peer.shutdown(_socket.SHUT_WR)
+        carries = (channel, connection) if carried & wire.CARRIES_CHANNEL else (connection,)
+        asked = wire.pack(wire.FORK, 0, carried, wire.marshalled(("rehearsal",)))
+        wire.send(reactor_process, asked, tuple(carry.fileno() for carry in carries))
+        channel.close()
+        connection.close()
+        message = wire.receive(template)
+        assert message is not None
+        _live(template, work, message)
+        reactor_process.close()
+        peer.close()
+
+
+def _channel_pair() -> tuple[_socket.socket, _socket.socket]:
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)

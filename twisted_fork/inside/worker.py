@@ -1,37 +1,41 @@
 """
 The life of a child: take a connection, run the handler, close, report, end.
+
+What runs between a child's first moment and its last is kept short: every object that
+it looks at is a page that has to be copied for this child alone.
 """
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from twisted_fork import wire
 from twisted_fork.inside import closing, handlers
 
-__all__ = ["Work", "rehearse", "say_ready", "serve_and_exit", "wait_for_work"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__all__ = ["Work", "live", "rehearse"]
 
 _TAKEN = wire.pack(wire.TAKEN)
 _READY = wire.pack(wire.READY)
 
-Handler = Callable[[socket.socket], bool]
-
 
 class Work:
-    """What a child does, as the orders of the reactor process say.
+    """
+    What a child does, as the orders of the reactor process say.
 
-    Made once, in the template or in a spawned child, from the marshalled orders.
+    Made once, in the template or in a spawned child.
     """
 
     __slots__ = ("connections_per_child", "handler")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
-        self.handler: Handler = handlers.load(orders["handler"])
+        self.handler = handlers.load(orders["handler"])
 
 
 def serve(work: Work, descriptor: int) -> None:
@@ -42,14 +46,54 @@ def serve(work: Work, descriptor: int) -> None:
 
     :raises BaseException: whatever the handler raised, after closing the connection.
     """
-    connection = socket.socket(fileno=descriptor)
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
-        peer_done = work.handler(connection)
-        closing.close(connection, peer_done)
+        if work.handler(connection):
+            connection.close()
+        else:
+            closing.close(connection)
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        pass
-    finally:
         connection.close()
+
+
+def live(work: Work, channel: _socket.socket | None, connection: int | None) -> int:
+    """
+    Serve connections, one after the other, until there have been enough or the reactor
+    process has closed the channel.
+
+    :param channel: where further connections come from; None if there will be none.
+    :param connection: one that has come already, and that the reactor process knows
+        to have been taken.
+    :returns: the exit status.
+    """
+    try:
+        left = work.connections_per_child
+        while True:
+            if connection is None:
+                assert channel is not None
+                message = wire.receive(channel)
+                if message is None:
+                    break
+                connection = message.descriptors[0]
+                wire.send(channel, _TAKEN)
+            left -= 1
+            if not left:
+                if channel is not None:
+                    channel.close()
+                serve(work, connection)
+                break
+            serve(work, connection)
+            connection = None
+            assert channel is not None
+            say_ready(channel)
+    except BaseException as raised:
+        return report(raised)
+    return 0
+
+
+def say_ready(channel: _socket.socket) -> None:
+    """Ask the reactor process for work."""
+    wire.send(channel, _READY)
 
 
 def rehearse(work: Work, times: int = 1) -> None:
@@ -58,61 +102,11 @@ def rehearse(work: Work, times: int = 1) -> None:
     the pages that it writes are ready before a peer waits for them.
     """
     for _ in range(times):
-        ours, theirs = socket.socketpair()
+        ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
-        ours.shutdown(socket.SHUT_WR)
+        ours.shutdown(_socket.SHUT_WR)
         serve(work, theirs.detach())
         ours.close()
-
-
-def serve_and_exit(work: Work, descriptor: int) -> NoReturn:
-    """Serve the one connection of this child's life."""
-    status = 1
-    try:
-        serve(work, descriptor)
-        status = 0
-    except BaseException as raised:
-        status = report(raised)
-    finally:
-        exit_now(status)
-
-
-def wait_for_work(work: Work, channel: socket.socket, connection: int | None = None) -> NoReturn:
-    """
-    Serve the connections that come over *channel*, one after the other, until there
-    have been enough or the reactor process has closed the channel.
-
-    :param connection: one that has come already, and that the reactor process knows
-        to have been taken.
-    """
-    status = 1
-    try:
-        left = work.connections_per_child
-        while True:
-            if connection is None:
-                message = wire.receive(channel)
-                if message is None:
-                    break
-                connection = message.descriptors[0]
-                wire.send(channel, _TAKEN)
-            left -= 1
-            if not left:
-                channel.close()
-            serve(work, connection)
-            connection = None
-            if not left:
-                break
-            say_ready(channel)
-        status = 0
-    except BaseException as raised:
-        status = report(raised)
-    finally:
-        exit_now(status)
-
-
-def say_ready(channel: socket.socket) -> None:
-    """Ask the reactor process for work."""
-    wire.send(channel, _READY)
 
 
 def report(raised: BaseException) -> int:
@@ -135,11 +129,7 @@ def report(raised: BaseException) -> int:
 def exit_now(status: int) -> NoReturn:
     """
     End this process without tearing the interpreter down, which would touch, hence
-    copy, most of the template's pages.  What was printed is flushed.
+    copy, most of the template's pages.  Nothing is left to flush: the interpreter runs
+    with unbuffered streams.
     """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass
     os._exit(status & 0xFF)
