@@ -19,6 +19,9 @@ __all__ = ["Channel"]
 _MOST_AT_ONCE = 16
 """Messages read in one turn of the reactor, so that no child keeps it to itself."""
 
+_BUFFER = memoryview(bytearray(wire.LONGEST))
+"""Where messages are received; only for as long as it takes to copy them."""
+
 
 @implementer(IReadDescriptor)
 class Channel:
@@ -77,18 +80,18 @@ class Channel:
         """
         for _ in range(_MOST_AT_ONCE):
             try:
-                data = self._socket.recv(wire.LONGEST)
+                length = self._socket.recv_into(_BUFFER)
             except BlockingIOError:
                 return
             except ConnectionResetError:
                 continue
             except OSError:
-                data = b""
-            if not data:
+                length = 0
+            if not length:
                 self._end()
                 return
             try:
-                message = wire.unpack(data)
+                message = wire.unpack(bytes(_BUFFER[:length]))
             except ValueError:
                 self._end()
                 return

@@ -30,11 +30,12 @@ class Journal:
         self.quiet = quiet
         self._log = log or Logger(namespace="twisted_fork")
 
-    def _say(self, line: str) -> None:
-        self._log.info("{line}", line=line)
+    def _say(self, line: str, **fields: object) -> None:
+        """The line as it is read; the fields are for observers that want structure."""
+        self._log.info(_literally(line), **fields)
 
-    def _warn(self, line: str) -> None:
-        self._log.warn("{line}", line=line)
+    def _warn(self, line: str, **fields: object) -> None:
+        self._log.warn(_literally(line), **fields)
 
     def accepting(self, addresses: Iterable[str]) -> None:
         """The service accepts connections now."""
@@ -43,19 +44,21 @@ class Journal:
     def handed_over(self, peer: str, pid: int) -> None:
         """A child has taken a connection."""
         if not self.quiet:
-            self._say(f"handed over peer={peer} pid={pid}")
+            self._say(f"handed over peer={peer} pid={pid}", peer=peer, pid=pid)
 
     def ready_again(self, peer: str, pid: int, seconds: float) -> None:
         """A connection is over, and its child waits for the next."""
         if not self.quiet:
-            self._say(f"served peer={peer} pid={pid} seconds={seconds:.3f}")
+            line = f"served peer={peer} pid={pid} seconds={seconds:.3f}"
+            self._say(line, peer=peer, pid=pid, seconds=seconds)
 
     def ended(self, peer: str, pid: int, status: str, seconds: float) -> None:
         """A child that served a connection has ended."""
-        if status != "exit=0":
-            self._warn(f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}")
-        elif not self.quiet:
-            self._say(f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}")
+        bad = status != "exit=0"
+        if bad or not self.quiet:
+            line = f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}"
+            say = self._warn if bad else self._say
+            say(line, peer=peer, pid=pid, status=status, seconds=seconds)
 
     def ended_unserved(self, peer: str, pid: int | None, status: str, again: bool) -> None:
         """A child has ended before it took the connection that it was given."""
@@ -137,6 +140,11 @@ class Journal:
     def stopped(self) -> None:
         """Every child has been waited for."""
         self._say("stopped")
+
+
+def _literally(line: str) -> str:
+    """As a format that gives *line*; faster to format than one with a field."""
+    return line.replace("{", "{{").replace("}", "}}")
 
 
 def printable(text: str) -> str:

@@ -84,6 +84,9 @@ _HEADER = 13
 LONGEST = _HEADER + MAX_PAYLOAD
 """Bytes of the longest message."""
 
+_USUAL = 8 * 1024
+"""Bytes that suffice for a message towards a template or a child, but for its orders."""
+
 _DESCRIPTOR = 4
 """Bytes of a descriptor in a control message: a C int."""
 
@@ -169,17 +172,18 @@ def send(channel: _socket.socket, data: bytes, descriptors: tuple[int, ...] = ()
         channel.send(data, _socket.MSG_NOSIGNAL)
 
 
-def receive(channel: _socket.socket) -> Message | None:
+def receive(channel: _socket.socket, longest: int = _USUAL) -> Message | None:
     """
     Receive one message and its descriptors, which are closed on exec.
 
     This is the template's and the child's side: the call blocks.
 
+    :param longest: bytes of the longest message that may come.
     :returns: the message; None when the other side is gone.
     :raises ValueError: what came is no message.
     """
     data, ancillary, _flags, _address = channel.recvmsg(
-        LONGEST, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC
+        longest, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC
     )
     if not data:
         return None

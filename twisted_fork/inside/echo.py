@@ -57,10 +57,11 @@ class Uppercase:
                 self._held = data
                 return b"", False
             self._held = b""
-        found = data.find(_AFTER_NEWLINE)
-        if found >= 0:
-            return data[: found + 1].upper(), True
         line = data.rfind(b"\n") + 1
+        if line:
+            found = data.find(_AFTER_NEWLINE)
+            if found >= 0:
+                return data[: found + 1].upper(), True
         self._line_begins = line > 0 and QUIT.startswith(data[line:])
         if self._line_begins:
             self._held = data[line:]
@@ -118,7 +119,8 @@ def _serve_slowly(
 ) -> bool | None:
     """
     Write *pending* to a peer that does not read just now, and meanwhile go on
-    reading: it may be sending all that it has before it reads its first answer.
+    reading whenever writing is not possible: it may be sending all that it has before
+    it reads its first answer.
 
     :returns: None as soon as nothing is pending and the stream goes on; else as
         serve does.
@@ -132,16 +134,6 @@ def _serve_slowly(
         reads = not ended and not peer_done and len(pending) < _MOST_PENDING
         poll.modify(connection, select.POLLOUT | (select.POLLIN if reads else 0))
         happened = poll.poll()[0][1]
-        if reads and happened & select.POLLIN:
-            data = connection.recv(_LARGEST_READ)
-            if not data:
-                peer_done = True
-                pending += state.flush()
-                continue
-            if copy is not None:
-                copy(data)
-            answer, ended = state.feed(data)
-            pending += answer
         if happened & ~select.POLLIN:
             with memoryview(pending) as view:
                 try:
@@ -149,6 +141,16 @@ def _serve_slowly(
                 except BlockingIOError:
                     sent = 0
             del pending[:sent]
+            continue
+        data = connection.recv(_LARGEST_READ)
+        if not data:
+            peer_done = True
+            pending += state.flush()
+            continue
+        if copy is not None:
+            copy(data)
+        answer, ended = state.feed(data)
+        pending += answer
     return peer_done if ended or peer_done else None
 
 
