@@ -1,0 +1,41 @@
+# Everything is installed into .venv; nothing else is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?=
+RUNNER ?= $(BIN)/python
+
+.PHONY: run test unit integration check bench clean
+
+run: .venv/installed
+	$(BIN)/twistd -n forkecho $(RUN)
+
+test: unit integration
+
+unit: .venv/installed-test
+	$(RUNNER) -m twisted.trial tests.unit
+
+integration: .venv/installed-test
+	$(RUNNER) -m pytest tests/integration
+
+check: .venv/installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks $(RUN)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-%: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --editable '.[$*]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis _trial_temp*
