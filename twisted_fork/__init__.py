@@ -1,8 +1,18 @@
 """
 Twisted Fork: a process for every connection, under Twisted.
 
-The public names are handed on lazily, so that the template and the children, which
-import this package too, never import Twisted.
+The public names, all of them.  For the reactor process:
+
+- ForkingService, a twisted.application service; Settings, how it serves;
+- ChildProtocol, to be subclassed by who wants to know what happens to children, and
+  ChildInfo, a look at one;
+- Program, for a program as handler; serve, for scripts;
+- InvalidSetting, InvalidHandler, CannotListen: what may be wrong.
+
+For handlers, in a child: connection, ConnectionInfo, tell.
+
+They are handed on lazily, so that the template and the children, which import this
+package too, never import Twisted.
 """
 
 from __future__ import annotations
@@ -12,17 +22,43 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twisted_fork.child import ChildProtocol
-    from twisted_fork.service import ForkingService
-    from twisted_fork.settings import Settings
+    from twisted_fork.handler import InvalidHandler, Program
+    from twisted_fork.inside.about import ConnectionInfo, connection, tell
+    from twisted_fork.listening import CannotListen
+    from twisted_fork.script import serve
+    from twisted_fork.service import ChildInfo, ForkingService
+    from twisted_fork.settings import InvalidSetting, Settings
 
-__all__ = ["ChildProtocol", "ForkingService", "Settings"]
+__all__ = [
+    "CannotListen",
+    "ChildInfo",
+    "ChildProtocol",
+    "ConnectionInfo",
+    "ForkingService",
+    "InvalidHandler",
+    "InvalidSetting",
+    "Program",
+    "Settings",
+    "connection",
+    "serve",
+    "tell",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ChildProtocol": "twisted_fork.child",
-    "ForkingService": "twisted_fork.service",
-    "Settings": "twisted_fork.settings",
+    "CannotListen": "listening",
+    "ChildInfo": "service",
+    "ChildProtocol": "child",
+    "ConnectionInfo": "inside.about",
+    "ForkingService": "service",
+    "InvalidHandler": "handler",
+    "InvalidSetting": "settings",
+    "Program": "handler",
+    "Settings": "settings",
+    "connection": "inside.about",
+    "serve": "script",
+    "tell": "inside.about",
 }
 
 
@@ -31,4 +67,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    # a submodule of the same name may have taken the place meanwhile
+    globals()[name] = value
+    return value

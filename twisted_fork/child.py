@@ -23,8 +23,8 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
 if TYPE_CHECKING:
+    from twisted_fork.accepted import Connection
     from twisted_fork.channels import Channel
-    from twisted_fork.connection import Connection
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
 
@@ -83,6 +83,11 @@ class ChildProtocol(ProcessProtocol):
     waited for.
     """
 
+    @classmethod
+    def listens(cls) -> bool:
+        """Whether messages of handlers matter: message_received is overridden."""
+        return cls.message_received is not ChildProtocol.message_received
+
     def connection_taken(self, peer: str) -> None:
         """The child has taken the connection from *peer* and serves it."""
 
@@ -99,7 +104,9 @@ class Child:
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
     :ivar process: its transport; None until it lives.
+    :ivar pid: of that; None until it lives.
     :ivar peer: of the connection that it has or had last; empty before the first.
+    :ivar source: whose connection that is or was.
     :ivar connection: one that it was given and has not taken yet.
     :ivar channel: None if it has none, or none any more.
     """
@@ -109,9 +116,11 @@ class Child:
         "connection",
         "left",
         "peer",
+        "pid",
         "process",
         "protocol",
         "since",
+        "source",
         "state",
         "ticket",
     )
@@ -123,14 +132,16 @@ class Child:
         self.left = left
         self.state = State.ORDERED
         self.process: IProcessTransport | None = None
+        self.pid: int | None = None
         self.peer = ""
+        self.source = ""
         self.connection: Connection | None = None
         self.channel: Channel | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """None until it lives."""
-        return None if self.process is None else self.process.pid
+    def lives(self, process: IProcessTransport) -> None:
+        """It has a process, hence a pid, which it keeps when the process has ended."""
+        self.process = process
+        self.pid = process.pid
 
     def kill(self) -> None:
         """SIGKILL, if it lives."""

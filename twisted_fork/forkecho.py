@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from twisted_fork import plugin
+from twisted_fork.handler import Echo
 from twisted_fork.options import ServerOptions
 from twisted_fork.service import ForkingService
 
@@ -28,4 +29,4 @@ class Options(ServerOptions):
 
 def makeService(options: Options) -> ForkingService:
     """Make the service that the command line asks for; see plugin.make."""
-    return plugin.make(options, {"kind": "echo", "print": bool(options["print"])})
+    return plugin.make(options, Echo(print=bool(options["print"])))

@@ -91,7 +91,7 @@ class ForkLauncher:
         self._pool: Pool
         self._current: _Template | None = None
         self._templates: set[_Template] = set()
-        self._with_channel = orders["connections_per_child"] > 1
+        self._with_channel = orders["connections_per_child"] > 1 or orders["listened_to"]
         self._restart = Backoff(reactor, self._start_template, first=0.1, most=30.0)
         self._stopped: Deferred[None] | None = None
 
@@ -124,7 +124,7 @@ class ForkLauncher:
         if connection is not None:
             carried |= wire.CARRIES_CONNECTION
             descriptors += (connection.descriptor,)
-            details = wire.marshalled(connection.details())
+            details = connection.details()
         try:
             template.channel.send(wire.pack(wire.FORK, child.ticket, carried, details), descriptors)
         finally:
@@ -229,8 +229,10 @@ class ForkLauncher:
         if child is None:
             return
         if message.kind == wire.ALIVE:
-            child.process = ForkedProcess(
-                self._reactor, self._reactor, message.number, partial(self._pool.ended, child)
+            child.lives(
+                ForkedProcess(
+                    self._reactor, self._reactor, message.number, partial(self._pool.ended, child)
+                )
             )
             self._pool.alive(child, took=child.connection is not None)
         elif message.kind == wire.FAILED:

@@ -32,7 +32,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork.connection import Connection
+from twisted_fork.accepted import Connection
 from twisted_fork.journal import Journal
 from twisted_fork.later import Backoff
 
@@ -130,6 +130,12 @@ class Port:
         self.socket = _socket.socket(fileno=os.dup(port.fileno()))
         self.socket.setblocking(False)
         self.address = _address_text(self.socket.family, host)
+
+    def configure(self, keepalive: bool, nodelay: bool) -> None:
+        """Set options that accepted TCP connections inherit (socket(7), tcp(7))."""
+        if self.socket.family != socket.AF_UNIX:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keepalive)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
 
     def close(self) -> Deferred[None]:
         """Close it; fires when it is closed, and a Unix socket's path is gone."""

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, NoReturn
 
 from twisted.python import usage
 
 from twisted_fork import __version__
-from twisted_fork.settings import InvalidSetting, Settings, option_name, parse
+from twisted_fork.handler import InvalidHandler
+from twisted_fork.settings import InvalidSetting, Settings, option_name, parse, repeatable
 
 __all__ = ["ServerOptions", "refuse"]
 
@@ -29,6 +30,26 @@ def refuse(command: str, why: object) -> NoReturn:
     raise SystemExit(1)
 
 
+def _is_flag(setting: Field[Any]) -> bool:
+    return isinstance(setting.default, bool)
+
+
+def _parameters() -> list[list[Any]]:
+    return [
+        [option_name(s.name), s.metadata["short"], s.default, s.metadata["help"]]
+        for s in fields(Settings)
+        if not _is_flag(s) and not repeatable(s)
+    ]
+
+
+def _flags() -> list[list[Any]]:
+    return [
+        [option_name(s.name), s.metadata["short"], s.metadata["help"]]
+        for s in fields(Settings)
+        if _is_flag(s)
+    ]
+
+
 class ServerOptions(usage.Options):
     """
     What forkecho and forkserve have in common.
@@ -39,22 +60,14 @@ class ServerOptions(usage.Options):
 
     command = "twistd"
 
-    optParameters = [
-        [option_name(setting.name), setting.metadata["short"], setting.default, _help]
-        for setting in fields(Settings)
-        for _help in [setting.metadata["help"]]
-        if not isinstance(setting.default, bool)
-    ]
-    optFlags = [
-        [option_name(setting.name), setting.metadata["short"], setting.metadata["help"]]
-        for setting in fields(Settings)
-        if isinstance(setting.default, bool)
-    ]
+    optParameters = _parameters()
+    optFlags = _flags()
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.endpoints: list[str] = []
         self.settings = Settings()
+        self._repeated: dict[str, list[Any]] = {}
 
     def opt_listen(self, description: str) -> None:
         """endpoint to accept connections from, may be given several times: tcp:PORT,
@@ -81,7 +94,7 @@ class ServerOptions(usage.Options):
         """
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
-        except (usage.UsageError, InvalidSetting) as mistake:
+        except (usage.UsageError, InvalidSetting, InvalidHandler) as mistake:
             refuse(self.command, f"{mistake}; see twistd {self.command} --help")
 
     def postOptions(self) -> None:
@@ -90,9 +103,25 @@ class ServerOptions(usage.Options):
             self.endpoints.append(_DEFAULT_ENDPOINT)
         given: dict[str, Any] = {}
         for setting in fields(Settings):
-            value = self[option_name(setting.name)]
-            if isinstance(setting.default, bool):
-                given[setting.name] = bool(value)
-            elif isinstance(value, str):
-                given[setting.name] = parse(setting, value)
+            name = option_name(setting.name)
+            if repeatable(setting):
+                if name in self._repeated:
+                    given[setting.name] = tuple(self._repeated[name])
+            elif _is_flag(setting):
+                given[setting.name] = bool(self[name])
+            elif isinstance(self[name], str):
+                given[setting.name] = parse(setting, self[name])
         self.settings = Settings(**given)
+
+
+def _repeatable_option(setting: Field[Any]) -> Any:
+    def take(self: ServerOptions, text: str) -> None:
+        values = self._repeated.setdefault(option_name(setting.name), [])
+        values.append(parse(setting, text))
+
+    take.__doc__ = setting.metadata["help"]
+    return take
+
+
+for _setting in filter(repeatable, fields(Settings)):
+    setattr(ServerOptions, f"opt_{_setting.name}", _repeatable_option(_setting))

@@ -5,11 +5,13 @@ signals.
 
 from __future__ import annotations
 
+import os
+import pwd
 import signal
-from collections.abc import Mapping
+import sys
 from typing import Any
 
-from twisted_fork import starting
+from twisted_fork.handler import Handler, InvalidHandler
 from twisted_fork.listening import CannotListen
 from twisted_fork.options import ServerOptions, refuse
 from twisted_fork.service import ForkingService
@@ -18,26 +20,35 @@ from twisted_fork.settings import InvalidSetting
 __all__ = ["make"]
 
 
-def make(options: ServerOptions, handler: Mapping[str, Any]) -> ForkingService:
+def make(options: ServerOptions, handler: Handler) -> ForkingService:
     """
-    Make the service, and open its ports: before twistd writes its pid file or becomes
-    a daemon, so that a port that cannot be opened is told in one line and leaves
-    nothing behind.
+    Make the service, see that its handler loads, and open its ports: before twistd writes
+    its pid file or becomes a daemon, so that whatever is wrong is told in one line and
+    leaves nothing behind.
 
-    :raises SystemExit: it cannot be; told in one line.
+    The handler is tried as the user that twistd's --uid names.
+
+    :raises SystemExit: something is wrong; told in one line.
     """
-    from twisted.internet import reactor
-
-    service = TwistdService(reactor, options.endpoints, handler, options.settings)
-    if options.settings.launcher == "fork":
-        looked = starting.check()
-        if looked is not None:
-            refuse(options.command, looked)
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
+        service = TwistdService(options.endpoints, handler, options.settings)
+        service.check(*_whom(options))
         service.open_ports()
-    except (CannotListen, InvalidSetting) as why:
+    except (CannotListen, InvalidHandler, InvalidSetting) as why:
         refuse(options.command, why)
     return service
+
+
+def _whom(options: ServerOptions) -> tuple[int | None, int | None]:
+    """The user and group that twistd will become."""
+    twistd: Any = options.parent or {}
+    uid, gid = twistd.get("uid"), twistd.get("gid")
+    if uid is not None and gid is None:
+        gid = pwd.getpwuid(uid).pw_gid
+    return uid, gid
 
 
 class TwistdService(ForkingService):

@@ -19,11 +19,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from twisted_fork import policy, wire
+from twisted_fork.accepted import Connection
 from twisted_fork.child import NEXT, Breach, Child, ChildProtocol, Event, State
-from twisted_fork.connection import Connection
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.settings import Settings
+from twisted_fork.sources import Sources
 from twisted_fork.upkeep import Upkeep
 
 __all__ = ["Launcher", "Pool"]
@@ -82,7 +83,7 @@ class Pool:
         clock: IReactorTime,
         launcher: Launcher,
         journal: Journal,
-        protocol: Callable[[], ChildProtocol],
+        protocol: type[ChildProtocol],
         room: Callable[[], object],
         last_words: Callable[[int], object],
     ) -> None:
@@ -92,6 +93,7 @@ class Pool:
         self.launcher = launcher
         self.stopping = False
         self._protocol = protocol
+        self._listens = protocol.listens()
         self._room = room
         self._last_words = last_words
         self._children: dict[int, Child] = {}
@@ -101,6 +103,7 @@ class Pool:
         self._ordered = 0
         self._refused = True
         self._waiting: deque[Connection] = deque()
+        self._sources = Sources()
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
@@ -134,12 +137,17 @@ class Pool:
     # What is wanted
 
     def serve(self, connection: Connection) -> None:
-        """Give *connection* to a child.  Call it only after may_accept said yes."""
+        """Give a connection to a child; if that is not possible just now, later."""
         self.upkeep.busy()
-        if self._idle:
-            self._hand_over(next(reversed(self._idle)), connection)
-        else:
-            self._launch(connection)
+        connection.number = self._sources.began(connection.source)
+        self._place(connection)
+
+    def reserve(self, places: int) -> None:
+        """Keep *places* more, or with a negative number fewer, for connections that have
+        been accepted but are not ready to be served."""
+        self._busy += places
+        if places < 0:
+            self._settle()
 
     def order_spare(self) -> None:
         """Order a child that has nothing to do yet."""
@@ -148,8 +156,12 @@ class Pool:
     def dismiss_idle(self, most: int) -> None:
         """Let up to *most* of those go who wait, those that waited longest."""
         for child in list(itertools.islice(self._idle, most)):
-            self._move(child, Event.DISMISSED)
-            child.close_channel()
+            self.dismiss(child)
+
+    def dismiss(self, child: Child) -> None:
+        """Let a child go that serves nothing."""
+        self._move(child, Event.DISMISSED)
+        child.close_channel()
 
     def stop(self) -> Deferred[None]:
         """
@@ -210,7 +222,7 @@ class Pool:
         connection.close()
         child.connection = None
         child.left -= 1
-        if not child.left:
+        if not child.left and not self._listens:
             child.close_channel()
         assert child.pid is not None
         self.journal.handed_over(child.peer, child.pid)
@@ -267,6 +279,7 @@ class Pool:
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
+            self._sources.ended(child.source)
             assert child.pid is not None
             self.journal.ended(child.peer, child.pid, status, self.clock.seconds() - child.since)
         elif state is not State.LEAVING:
@@ -282,6 +295,14 @@ class Pool:
 
     # How
 
+    def _place(self, connection: Connection) -> None:
+        if self._idle:
+            self._hand_over(next(reversed(self._idle)), connection)
+        elif self.look().can_launch:
+            self._launch(connection)
+        else:
+            self._waiting.append(connection)
+
     def _launch(self, connection: Connection | None) -> None:
         child = Child(
             next(self._tickets),
@@ -293,7 +314,7 @@ class Pool:
         if connection is not None:
             child.state = State.BEARING
             child.connection = connection
-            child.peer = connection.peer
+            child.peer, child.source = connection.peer, connection.source
         self._count(child.state, 1)
         try:
             self.launcher.launch(child)
@@ -306,7 +327,7 @@ class Pool:
         """Give *connection* to a child that waits."""
         self._move(child, Event.HAND_OVER)
         child.connection = connection
-        child.peer = connection.peer
+        child.peer, child.source = connection.peer, connection.source
         self._send(child, connection)
 
     def _send(self, child: Child, connection: Connection) -> None:
@@ -315,7 +336,7 @@ class Pool:
         is killed, and the connection goes to another as soon as it has ended.
         """
         child.since = self.clock.seconds()
-        data = wire.pack(wire.CONNECTION, payload=wire.marshalled(connection.details()))
+        data = wire.pack(wire.CONNECTION, payload=connection.details())
         try:
             if child.channel is None:
                 raise BrokenPipeError
@@ -326,6 +347,7 @@ class Pool:
 
     def _ready(self, child: Child) -> None:
         self._idle_now(child, Event.READY)
+        self._sources.ended(child.source)
         assert child.pid is not None
         self.journal.ready_again(child.peer, child.pid, self.clock.seconds() - child.since)
         self._settle()
@@ -333,8 +355,7 @@ class Pool:
     def _idle_now(self, child: Child, event: Event) -> None:
         self._move(child, event)
         if self.stopping:
-            self._move(child, Event.DISMISSED)
-            child.close_channel()
+            self.dismiss(child)
         elif child.channel is None:
             child.kill()
         else:
@@ -361,6 +382,7 @@ class Pool:
     def _give_up(self, connection: Connection, reason: str) -> None:
         self.journal.given_up(connection.peer, reason)
         connection.close()
+        self._sources.ended(connection.source)
 
     def _failing(self, number: int) -> None:
         if not self._backoff.failures:
@@ -374,7 +396,7 @@ class Pool:
             look = self.look()
             if self.stopping or not (look.idle or look.can_launch):
                 return
-            self.serve(self._waiting.popleft())
+            self._place(self._waiting.popleft())
         if self._refused and self.may_accept():
             self._room()
         self.upkeep.look_after()

@@ -4,55 +4,114 @@ The service: puts the parts together, starts them, stops them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
+from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol
 from twisted_fork.forking import ForkLauncher
+from twisted_fork.handler import Handler, InvalidHandler, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.listening import Gate, Port, endpoint_from, open_port, require_plain
 from twisted_fork.pool import Launcher, Pool
-from twisted_fork.settings import Settings
+from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.stderr import StandardError
 
-__all__ = ["ForkingService"]
+__all__ = ["ChildInfo", "ForkingService"]
+
+
+class ChildInfo(NamedTuple):
+    """
+    A child at a moment.
+
+    :ivar peer: of the connection that it has or had last; None before the first.
+    :ivar state: see twisted_fork.child.State: idle, given, serving, leaving.
+    :ivar since: when it was started, was given what it has, or became idle: seconds since
+        the epoch.
+    """
+
+    pid: int
+    peer: str | None
+    state: str
+    since: float
 
 
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
 
-    :param reactor: the reactor; it has to be one of Twisted's for POSIX systems.
     :param endpoints: what to listen on: descriptions, or endpoints of plain sockets.
-    :param handler: what the children run; see twisted_fork.inside.handlers.
-    :param protocol: makes the ProcessProtocol of each child.
+    :param handler: what serves a connection: an import path ``module:name``, a function or
+        class that has one, or one of twisted_fork.handler's objects.
+    :param protocol: the class of each child's ProcessProtocol.
+    :param reactor: one of Twisted's for POSIX systems; by default the global one.
+    :raises InvalidHandler: *handler* is none.
     """
 
     def __init__(
         self,
-        reactor: Any,
-        endpoints: Iterable[str | IStreamServerEndpoint],
-        handler: Mapping[str, Any],
+        endpoints: str | IStreamServerEndpoint | Iterable[str | IStreamServerEndpoint],
+        handler: Handler | str | Callable[..., Any],
         settings: Settings | None = None,
+        *,
         protocol: type[ChildProtocol] = ChildProtocol,
+        reactor: Any = None,
     ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        one = isinstance(endpoints, str) or IStreamServerEndpoint.providedBy(endpoints)
         self.settings = settings or Settings()
         self._reactor = reactor
-        self._endpoints = list(endpoints)
-        self._handler = handler
+        self._endpoints: list[Any] = [endpoints] if one else list(endpoints)  # type: ignore[arg-type]
+        self._handler = handler_from(handler)
         self._protocol = protocol
         self._journal = Journal(self.settings.quiet)
         self._ports: list[Port] = []
         self._stderr: StandardError | None = None
         self._pool: Pool | None = None
         self._gate: Gate | None = None
+        self._admission: Admission | None = None
         self._step: IDelayedCall | None = None
+
+    def check(self, uid: int | None = None, gid: int | None = None) -> None:
+        """
+        See that the handler can be loaded, and children made, by trying it in a process
+        of its own; it blocks for as long as that takes.
+
+        :param uid: as whom to try; by default as who we are.
+        :raises InvalidHandler: it cannot; one line says why.
+        :raises InvalidSetting: settings and handler do not go together, or the children
+            would need too many descriptors.
+        """
+        descriptors.check(self.settings, _uses_select(self._reactor))
+        if self.settings.connections_per_child > 1 and not self._handler.reusable:
+            raise InvalidSetting(
+                "--connections-per-child has to be 1 with a program: it becomes the child"
+            )
+        wrong = starting.check(self._orders(), uid, gid)
+        if wrong is not None:
+            raise InvalidHandler(wrong)
+
+    def children(self) -> list[ChildInfo]:
+        """The children that are alive now: see ChildInfo."""
+        if self._pool is None:
+            return []
+        now, wall = self._reactor.seconds(), time.time()
+        return [
+            ChildInfo(child.pid, child.peer or None, child.state.value, wall - now + child.since)
+            for child in self._pool.children()
+            if child.pid is not None
+        ]
+
+    def _orders(self) -> dict[str, Any]:
+        return starting.orders(self._handler, self.settings, self._protocol.listens())
 
     def open_ports(self) -> None:
         """
@@ -60,11 +119,9 @@ class ForkingService(Service):
         accepted once the service has started.  Called again, it does nothing.
 
         :raises CannotListen: one cannot be opened; none is open then.
-        :raises InvalidSetting: the children would need too many descriptors.
         """
         if self._ports:
             return
-        descriptors.check(self.settings, _uses_select(self._reactor))
         try:
             for wanted in self._endpoints:
                 if isinstance(wanted, str):
@@ -73,6 +130,8 @@ class ForkingService(Service):
                     endpoint, description = wanted, repr(wanted)
                     require_plain(endpoint, description)
                 self._ports.append(open_port(endpoint, description))
+            for port in self._ports:
+                port.configure(self.settings.keepalive, self.settings.nodelay)
         except Exception:
             for port in self._ports:
                 port.close()
@@ -80,24 +139,27 @@ class ForkingService(Service):
             raise
 
     def privilegedStartService(self) -> None:
-        """Open the ports while there may be privileges that it takes."""
+        """Open the ports while there may be privileges that it takes; see startService."""
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        self.open_ports()
+        if not self._ports:
+            self.check()
+            self.open_ports()
 
     def startService(self) -> None:
         """
         Start the template, or whatever the launcher needs; then accept connections.
 
-        :raises CannotListen, InvalidSetting: see open_ports.
+        :raises CannotListen, InvalidHandler, InvalidSetting: see open_ports and check.
         """
-        self.open_ports()
+        if not self._ports:
+            self.check()
+            self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
         self._stderr = StandardError(self._reactor, self._journal)
-        orders = starting.orders(self._handler, self.settings.connections_per_child)
         starter = starting.Starter(self._reactor, self._stderr.theirs, open_files)
         made = ForkLauncher if self.settings.launcher == "fork" else SpawnLauncher
-        launcher: Launcher = made(self._reactor, self._journal, orders, starter)
+        launcher: Launcher = made(self._reactor, self._journal, self._orders(), starter)
         self._pool = Pool(
             self.settings,
             self._reactor,
@@ -107,8 +169,13 @@ class ForkingService(Service):
             room=self._let_in,
             last_words=self._stderr.child_ended,
         )
+        self._admission = Admission(self._reactor, self.settings, self._pool, self._journal)
         self._gate = Gate(
-            self._reactor, self._ports, self._journal, self._pool.may_accept, self._pool.serve
+            self._reactor,
+            self._ports,
+            self._journal,
+            self._pool.may_accept,
+            self._admission.accepted,
         )
         launcher.start(self._pool)
 
@@ -127,6 +194,8 @@ class ForkingService(Service):
         if self._pool is None or self._gate is None or self._stderr is None:
             return
         yield self._gate.finish()
+        if self._admission is not None:
+            self._admission.stop()
         empty = self._pool.stop()
         if not empty.called:
             self._journal.stopping(len(self._pool), self.settings.grace)

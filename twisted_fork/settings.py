@@ -8,10 +8,12 @@ help texts; an application makes a Settings object itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_network
 from typing import Any
 
-__all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name"]
+__all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name", "parse", "repeatable"]
 
 LAUNCHERS = ("fork", "spawn")
 
@@ -20,23 +22,65 @@ class InvalidSetting(ValueError):
     """A setting's value will not do; the message names it, and what would."""
 
 
-def _setting(
-    default: Any,
-    text: str,
-    *,
-    short: str | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    metadata = {
-        "help": text,
-        "short": short,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": choices,
-    }
-    return field(default=default, metadata=metadata)
+class _Unfit(Exception):
+    """A value is not of a kind."""
+
+
+class Kind:
+    """
+    A kind of value: how it is made of text, what is one, and how that is told.
+
+    :param make: makes a value of text; ValueError if it cannot.
+    :param fits: whether something is a value of this kind.
+    :param wanted: what to say to somebody who gave something else.
+    """
+
+    def __init__(
+        self, make: Callable[[str], Any], fits: Callable[[Any], bool], wanted: str
+    ) -> None:
+        self.make = make
+        self.fits = fits
+        self.wanted = wanted
+
+
+def _whole(minimum: int, maximum: int) -> Kind:
+    def fits(value: Any) -> bool:
+        return isinstance(value, int) and type(value) is not bool and minimum <= value <= maximum
+
+    return Kind(int, fits, f"a whole number from {minimum} to {maximum}")
+
+
+def _seconds(minimum: float, maximum: float) -> Kind:
+    def fits(value: Any) -> bool:
+        number = isinstance(value, (int, float)) and type(value) is not bool
+        return number and minimum <= value <= maximum
+
+    return Kind(float, fits, f"a number of seconds from {minimum:g} to {maximum:g}")
+
+
+def _one_of(*choices: str) -> Kind:
+    return Kind(str, lambda value: value in choices, " or ".join(choices))
+
+
+def _is_network(text: Any) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return isinstance(text, str)
+
+
+_FLAG = Kind(bool, lambda value: type(value) is bool, "True or False")
+_FILE = Kind(str, lambda value: value is None or (isinstance(value, str) and value != ""), "a path")
+_NETWORKS = Kind(
+    str,
+    lambda value: isinstance(value, tuple) and all(map(_is_network, value)),
+    "a network such as 192.0.2.0/24 or 2001:db8::/32",
+)
+
+
+def _setting(default: Any, kind: Kind, text: str, short: str | None = None) -> Any:
+    return field(default=default, metadata={"help": text, "short": short, "kind": kind})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,52 +88,75 @@ class Settings:
     """
     How connections are served.  Every field has the name of an option.
 
-    :raises InvalidSetting: a value is of the wrong type or out of its bounds.
+    :raises InvalidSetting: a value is of the wrong kind or out of its bounds, or does
+        not go with another.
     """
 
     max_children: int = _setting(
         256,
+        _whole(1, 1_000_000),
         "connections served at once; more wait in the listen backlog",
-        short="c",
-        minimum=1,
-        maximum=1_000_000,
+        "c",
     )
     spare_children: int = _setting(
-        4,
-        "children kept forked, warmed up and waiting",
-        short="s",
-        minimum=0,
-        maximum=100_000,
+        4, _whole(0, 100_000), "children kept forked, warmed up and waiting", "s"
     )
     connections_per_child: int = _setting(
         1,
+        _whole(1, 1_000_000_000),
         "connections that a child serves, one after the other, before it exits",
-        short="k",
-        minimum=1,
-        maximum=1_000_000_000,
+        "k",
     )
     launcher: str = _setting(
         "fork",
+        _one_of(*LAUNCHERS),
         "fork: children are forked by a template; spawn: each is a fresh interpreter,"
         " slower, with a memory layout of its own",
-        choices=LAUNCHERS,
     )
     grace: float = _setting(
         5.0,
+        _seconds(0, 1_000_000),
         "at shutdown: seconds that children may finish in before SIGTERM;"
         " SIGKILL after as long again",
-        minimum=0,
-        maximum=1_000_000,
     )
     quiet: bool = _setting(
         False,
+        _FLAG,
         "no log line per connection; starts, stops, troubles and refusals are still logged",
-        short="q",
+        "q",
+    )
+    keepalive: bool = _setting(False, _FLAG, "set SO_KEEPALIVE on TCP connections")
+    nodelay: bool = _setting(False, _FLAG, "set TCP_NODELAY on TCP connections")
+    tls_certificate: str | None = _setting(
+        None, _FILE, "speak TLS, ended in the child: PEM file with the certificate chain"
+    )
+    tls_key: str | None = _setting(
+        None, _FILE, "PEM file with the private key [default: in the certificate's file]"
+    )
+    tls_client_ca: str | None = _setting(
+        None, _FILE, "ask clients for certificates signed by one of those in this PEM file"
+    )
+    handshake_timeout: float = _setting(
+        10.0, _seconds(0.001, 1_000_000), "seconds for a TLS handshake, or for a PROXY header"
+    )
+    proxy_protocol: bool = _setting(
+        False, _FLAG, "expect a PROXY protocol header, version 1 or 2, on every connection"
+    )
+    proxy_from: tuple[str, ...] = _setting(
+        ("127.0.0.0/8", "::1/128"),
+        _NETWORKS,
+        "network whose peers may send a PROXY header, may be given several times"
+        " [default: loopback, and Unix sockets]",
     )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            _check(setting, getattr(self, setting.name))
+            value = getattr(self, setting.name)
+            if not setting.metadata["kind"].fits(value):
+                raise _invalid(setting, value)
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) is not None and self.tls_certificate is None:
+                raise InvalidSetting(f"--{option_name(name)} goes with --tls-certificate only")
 
 
 def option_name(setting: str) -> str:
@@ -97,52 +164,28 @@ def option_name(setting: str) -> str:
     return setting.replace("_", "-")
 
 
+def repeatable(setting: Field[Any]) -> bool:
+    """Whether the option may be given several times: its field is a tuple."""
+    return isinstance(setting.default, tuple)
+
+
 def parse(setting: Field[Any], text: str) -> Any:
     """
-    Make a field's value of what was given on the command line.
+    Make a field's value, for a repeatable one an element of it, of what was given on the
+    command line.
 
     :raises InvalidSetting: it does not do; the message names the option.
     """
-    value: Any = text
-    if isinstance(setting.default, int):
-        value = _number(int, setting, text)
-    elif isinstance(setting.default, float):
-        value = _number(float, setting, text)
-    _check(setting, value)
+    kind = setting.metadata["kind"]
+    try:
+        value = kind.make(text)
+    except ValueError:
+        raise _invalid(setting, text) from None
+    if not kind.fits((value,) if repeatable(setting) else value):
+        raise _invalid(setting, text)
     return value
 
 
-def _number(kind: type, setting: Field[Any], text: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise _invalid(setting, text) from None
-
-
-def _check(setting: Field[Any], value: Any) -> None:
-    rules = setting.metadata
-    if isinstance(setting.default, bool):
-        good = isinstance(value, bool)
-    elif rules["choices"]:
-        good = value in rules["choices"]
-    else:
-        types = (int, float) if isinstance(setting.default, float) else (int,)
-        good = (
-            isinstance(value, types)
-            and not isinstance(value, bool)
-            and rules["minimum"] <= value <= rules["maximum"]
-        )
-    if not good:
-        raise _invalid(setting, value)
-
-
 def _invalid(setting: Field[Any], value: Any) -> InvalidSetting:
-    rules = setting.metadata
-    if isinstance(setting.default, bool):
-        wanted = "True or False"
-    elif rules["choices"]:
-        wanted = " or ".join(rules["choices"])
-    else:
-        kind = "a whole number" if isinstance(setting.default, int) else "a number"
-        wanted = f"{kind} from {rules['minimum']} to {rules['maximum']}"
+    wanted = setting.metadata["kind"].wanted
     return InvalidSetting(f"--{option_name(setting.name)} cannot be {value!r}: it takes {wanted}")

@@ -85,7 +85,7 @@ class SpawnLauncher:
         finally:
             theirs.close()
         child.channel = channel
-        child.process = process
+        child.lives(process)
         self._starting.add(child)
 
     def stuck(self, child: Child, seconds: float) -> None:
@@ -97,7 +97,7 @@ class SpawnLauncher:
         self._stopped = Deferred()
         for child in self._starting:
             if child.connection is None:
-                child.close_channel()
+                self._pool.dismiss(child)
         self._look_whether_stopped()
         return self._stopped
 

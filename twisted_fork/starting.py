@@ -9,7 +9,6 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +16,10 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
 from twisted_fork import inside
+from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
+from twisted_fork.settings import Settings
+from twisted_fork.wire import marshalled
 
 __all__ = ["Starter", "check", "orders"]
 
@@ -66,25 +68,55 @@ class Starter:
         return transport
 
 
-def check() -> str | None:
+def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
     """
-    Look in a process of its own, and wait for it, whether a template could work here.
+    Look in a process of its own, and wait for it, whether a template with these orders
+    could work here: whether it can fork, and load its handler.
 
+    :param uid: as whom to look; by default as who we are.
     :returns: one line that says what is wrong; None if nothing is.
     """
-    looked = subprocess.run(
-        [sys.executable, _INSIDE, "check"], stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    who: dict[str, Any] = {}
+    if uid is not None:
+        who = {"user": uid, "group": gid, "extra_groups": []}
+    try:
+        looked = subprocess.run(
+            [sys.executable, "-u", _INSIDE, "check"],
+            input=marshalled(orders),
+            capture_output=True,
+            check=False,
+            **who,
+        )
+    except OSError as failure:
+        return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
     if looked.returncode == 0:
         return None
-    *_, line = looked.stderr.strip().splitlines() or ["the check ended without a word"]
-    return line
+    lines = looked.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"the check ended with status {looked.returncode}"
 
 
-def orders(handler: Mapping[str, Any], connections_per_child: int) -> dict[str, Any]:
-    """What a template or a spawned child is told, once: plain values."""
+def orders(
+    handler: Handler, settings: Settings, listened_to: bool, path: list[str] | None = None
+) -> dict[str, Any]:
+    """
+    What a template or a spawned child is told, once: plain values.
+
+    :param listened_to: somebody cares for the messages of the handler.
+    :param path: where modules are found; by default where ours are.
+    """
+    tls = None
+    if settings.tls_certificate is not None:
+        tls = {
+            "certificate": os.path.abspath(settings.tls_certificate),
+            "key": settings.tls_key and os.path.abspath(settings.tls_key),
+            "client_ca": settings.tls_client_ca and os.path.abspath(settings.tls_client_ca),
+        }
     return {
-        "handler": dict(handler),
-        "connections_per_child": connections_per_child,
-        "path": sys.path,
+        "connections_per_child": settings.connections_per_child,
+        "handler": handler.order(),
+        "handshake_timeout": settings.handshake_timeout,
+        "launcher": settings.launcher,
+        "listened_to": listened_to,
+        "path": path or sys.path,
+        "tls": tls,
     }

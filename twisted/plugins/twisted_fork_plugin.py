@@ -1,5 +1,5 @@
 """
-The twistd plugins: ``twistd forkecho``.
+The twistd plugins: ``twistd forkecho`` and ``twistd forkserve``.
 """
 
 from twisted.application.service import ServiceMaker
@@ -9,4 +9,11 @@ forkecho = ServiceMaker(
     "twisted_fork.forkecho",
     "An uppercase echo with a process for every connection.",
     "forkecho",
+)
+
+forkserve = ServiceMaker(
+    "Twisted Fork",
+    "twisted_fork.forkserve",
+    "Any handler or program with a process for every connection.",
+    "forkserve",
 )

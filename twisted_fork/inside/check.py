@@ -1,22 +1,43 @@
 """
 A look at whether a template could work here, before anything is started.
+
+The orders come, marshalled, on standard input.
 """
 
 from __future__ import annotations
 
+import marshal
 import sys
-from typing import NoReturn
 
-from twisted_fork.inside import sibling
+from twisted_fork.inside import sibling, worker
+from twisted_fork.inside.importing import BadHandler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Exit with status 0; or say on standard error, in one line, what is wrong, and exit with 1."""
+    """Exit with status 0; or say on standard error, in one line, what is wrong, and exit
+    with 1."""
+    orders = marshal.loads(sys.stdin.buffer.read())
+    sys.path[:] = orders["path"]
+    if orders["launcher"] == "fork":
+        try:
+            sibling.Cloner().probe()
+        except (sibling.Unsupported, OSError) as failure:
+            _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
     try:
-        sibling.Cloner().probe()
-    except (sibling.Unsupported, OSError) as failure:
-        print(f"children cannot be forked here: {failure}; try --launcher spawn", file=sys.stderr)
-        raise SystemExit(1) from None
+        worker.Work(orders)
+    except BadHandler as failure:
+        _refuse(str(failure))
+    except OSError as failure:
+        _refuse(f"{failure.filename or 'TLS certificate or key'}: {failure.strerror or failure}")
     raise SystemExit(0)
+
+
+def _refuse(why: str) -> NoReturn:
+    print(" ".join(why.split()), file=sys.stderr)
+    raise SystemExit(1)

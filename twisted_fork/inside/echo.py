@@ -9,6 +9,8 @@ from __future__ import annotations
 import _socket
 import os
 
+from twisted_fork.inside import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,6 +154,32 @@ def _serve_slowly(
         answer, ended = state.feed(data)
         pending += answer
     return peer_done if ended or peer_done else None
+
+
+def serve_descriptor(descriptor: int, *_: object) -> None:
+    """
+    Serve the connection that is *descriptor*, and close it so that no answer is lost.
+
+    A peer that goes away is no fault.
+    """
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+    try:
+        if serve(connection):
+            connection.close()
+        else:
+            closing.close(connection)
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        connection.close()
+
+
+def serve_and_print_descriptor(descriptor: int, *_: object) -> None:
+    """As serve_descriptor; what is received is also written to standard output."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+    try:
+        serve_and_print(connection)
+        closing.close(connection)
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        connection.close()
 
 
 def serve_and_print(connection: _socket.socket) -> bool:

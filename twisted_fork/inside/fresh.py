@@ -16,7 +16,11 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Be a child on the channel that is descriptor 3."""
     channel, orders = start.receive_orders()
-    work = worker.Work(orders)
+    try:
+        work = worker.Work(orders)
+    except Exception as failure:
+        worker.exit_now(worker.report(failure) or 1)
     worker.rehearse(work)
-    worker.say_ready(channel)
+    if not worker.say_ready(channel):
+        worker.exit_now(0)
     worker.exit_now(worker.live(work, channel, None))

@@ -10,7 +10,7 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import sibling, start, worker
+from twisted_fork.inside import echo, sibling, start, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def main() -> NoReturn:
     except (sibling.Unsupported, OSError) as failure:
         sys.stderr.write(f"children cannot be forked here: {failure}\n")
         os._exit(1)
-    work = worker.Work(orders)
+    try:
+        work = worker.Work(orders)
+    except Exception as failure:
+        worker.report(failure)
+        os._exit(1)
     _rehearse(work)
     gc.collect()
     gc.freeze()
@@ -60,36 +64,36 @@ def _live(template: _socket.socket, work: worker.Work, message: wire.Message) ->
 
     :returns: its exit status.
     """
-    descriptors = message.descriptors
     number = message.number
-    connection = descriptors.pop() if number & wire.CARRIES_CONNECTION else None
     channel = None
     if number & wire.CARRIES_CHANNEL:
-        channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptors[0])
+        channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, message.descriptors[0])
     try:
-        if connection is None:
+        if not number & wire.CARRIES_CONNECTION:
             worker.rehearse(work)
         wire.send(template, wire.reply(message, wire.ALIVE, os.getpid()))
         template.close()
         os.setpgid(0, 0)
     except BaseException as raised:
         return worker.report(raised)
-    return worker.live(work, channel, connection)
+    return worker.live(work, channel, message if number & wire.CARRIES_CONNECTION else None)
 
 
 def _rehearse(work: worker.Work) -> None:
     """
     Run the whole path of a child here, but for its fork and its end.
 
-    It leaves the process group as it is: this process leads it already.
+    It leaves the process group as it is: this process leads it already.  Handlers other
+    than the echo are not run, since nobody knows what they would do.
     """
+    handler, work.serve = work.serve, echo.serve_descriptor
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:
         carried |= wire.CARRIES_CHANNEL
     for _ in range(_REHEARSALS):
         reactor_process, template = _channel_pair()
         further, channel = _channel_pair()
-        further.close()
+        further.shutdown(_socket.SHUT_WR)
         peer, connection = _socket.socketpair()
         peer.send(b"rehearsal\n")
         peer.shutdown(_socket.SHUT_WR)
@@ -101,8 +105,9 @@ def _rehearse(work: worker.Work) -> None:
         message = wire.receive(template)
         assert message is not None
         _live(template, work, message)
-        reactor_process.close()
-        peer.close()
+        for used in (reactor_process, further, peer):
+            used.close()
+    work.serve = handler
 
 
 def _channel_pair() -> tuple[_socket.socket, _socket.socket]:

@@ -12,13 +12,15 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import closing, handlers
+from twisted_fork.inside import echo, handlers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["Work", "live", "rehearse"]
+__all__ = ["Work", "exit_now", "live", "rehearse", "report", "say_ready"]
+
+_INSIDE = __file__.rpartition("/")[0]
 
 _TAKEN = wire.pack(wire.TAKEN)
 _READY = wire.pack(wire.READY)
@@ -29,83 +31,83 @@ class Work:
     What a child does, as the orders of the reactor process say.
 
     Made once, in the template or in a spawned child.
+
+    :ivar serve: see handlers.load.
+    :ivar listened_to: the reactor process cares for the handler's messages.
+    :raises BadHandler, OSError: the handler cannot be loaded.
     """
 
-    __slots__ = ("connections_per_child", "handler")
+    __slots__ = ("connections_per_child", "listened_to", "serve")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
-        self.handler = handlers.load(orders["handler"])
+        self.listened_to: bool = orders["listened_to"]
+        self.serve = handlers.load(orders)
 
 
-def serve(work: Work, descriptor: int) -> None:
-    """
-    Serve one connection and close it, so that no answer is lost.
-
-    A peer that goes away is no fault.
-
-    :raises BaseException: whatever the handler raised, after closing the connection.
-    """
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
-    try:
-        if work.handler(connection):
-            connection.close()
-        else:
-            closing.close(connection)
-    except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        connection.close()
-
-
-def live(work: Work, channel: _socket.socket | None, connection: int | None) -> int:
+def live(work: Work, channel: _socket.socket | None, message: wire.Message | None) -> int:
     """
     Serve connections, one after the other, until there have been enough or the reactor
     process has closed the channel.
 
-    :param channel: where further connections come from; None if there will be none.
-    :param connection: one that has come already, and that the reactor process knows
+    :param channel: where further connections come from, and messages of the handler go;
+        None if there is neither.
+    :param message: with a connection, its last descriptor, that the reactor process knows
         to have been taken.
     :returns: the exit status.
     """
     try:
         left = work.connections_per_child
         while True:
-            if connection is None:
+            if message is None:
                 assert channel is not None
                 message = wire.receive(channel)
-                if message is None:
+                if message is None or not _say(channel, _TAKEN):
                     break
-                connection = message.descriptors[0]
-                wire.send(channel, _TAKEN)
             left -= 1
+            if not left and channel is not None and not work.listened_to:
+                channel.close()
+                channel = None
+            work.serve(message.descriptors[-1], message, channel)
             if not left:
-                if channel is not None:
-                    channel.close()
-                serve(work, connection)
                 break
-            serve(work, connection)
-            connection = None
+            message = None
             assert channel is not None
-            say_ready(channel)
+            if not say_ready(channel):
+                break
     except BaseException as raised:
         return report(raised)
     return 0
 
 
-def say_ready(channel: _socket.socket) -> None:
-    """Ask the reactor process for work."""
-    wire.send(channel, _READY)
+def say_ready(channel: _socket.socket) -> bool:
+    """
+    Ask the reactor process for work.
+
+    :returns: False if it wants no more of this child.
+    """
+    return _say(channel, _READY)
+
+
+def _say(channel: _socket.socket, what: bytes) -> bool:
+    try:
+        wire.send(channel, what)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 def rehearse(work: Work, times: int = 1) -> None:
     """
-    Run a child's code path over a socket pair, so that the interpreter's caches and
-    the pages that it writes are ready before a peer waits for them.
+    Run the echo over a socket pair, so that the interpreter's caches and the pages that
+    it writes are ready before a peer waits for them.  Other handlers cannot be rehearsed:
+    nobody knows what they would do.
     """
     for _ in range(times):
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
         ours.shutdown(_socket.SHUT_WR)
-        serve(work, theirs.detach())
+        echo.serve_descriptor(theirs.detach())
         ours.close()
 
 
@@ -122,7 +124,17 @@ def report(raised: BaseException) -> int:
         return 1
     import traceback
 
-    sys.stderr.write("".join(traceback.format_exception(raised)))
+    about = sys.modules.get("twisted_fork.inside.about")
+    if about is not None:
+        try:
+            sys.stderr.write(f"handler raised, peer={about.connection().peer!r}\n")
+        except RuntimeError:
+            pass
+    trace = raised.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_INSIDE):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(raised), raised, trace or raised.__traceback__)
+    sys.stderr.write("".join(lines))
     return 1
 
 

@@ -9,6 +9,8 @@ import socket
 import struct
 from typing import Any
 
+from twisted_fork.wire import marshalled
+
 __all__ = ["Connection", "peer_text"]
 
 _MAPPED = "::ffff:"
@@ -26,26 +28,56 @@ class Connection:
 
     :ivar descriptor: the socket's; -1 when it is closed here.
     :ivar peer: who connected, as the log shows it.
+    :ivar local: the address that was connected to, if a proxy has told; otherwise None.
+    :ivar source: whose connection it is: the peer's host, or the user of a Unix socket.
+    :ivar number: how many connections of the same source are alive, itself included.
+    :ivar extras: TLVs of the PROXY protocol's header, by their type.
     :ivar tries: how many children ended before they took it.
     """
 
-    __slots__ = ("address", "descriptor", "peer", "tries")
+    __slots__ = (
+        "address",
+        "descriptor",
+        "extras",
+        "local",
+        "number",
+        "peer",
+        "source",
+        "tries",
+    )
 
     def __init__(self, descriptor: int, address: Any) -> None:
         self.descriptor = descriptor
         self.address = address
         self.peer = peer_text(descriptor, address)
+        self.local: Any = None
+        self.source = source_of(address, self.peer)
+        self.number = 1
+        self.extras: dict[int, bytes] | None = None
         self.tries = 0
 
-    def details(self) -> tuple[str]:
-        """What a child is told about the connection: plain values."""
-        return (self.peer,)
+    def proxied(self, address: Any, local: Any, extras: dict[int, bytes]) -> None:
+        """A proxy has told who the peer really is."""
+        self.address = address
+        self.local = local
+        self.extras = extras
+        self.peer = peer_text(self.descriptor, address)
+        self.source = source_of(address, self.peer)
+
+    def details(self) -> bytes:
+        """What a child is told about the connection: plain values, marshalled."""
+        return marshalled((self.address, self.local, self.number, self.extras))
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def source_of(address: Any, peer: str) -> str:
+    """Who is behind an address: a host, or for a Unix socket the user that the kernel names."""
+    return str(address[0]) if isinstance(address, tuple) else peer.partition(",")[0]
 
 
 def peer_text(descriptor: int, address: Any) -> str:

@@ -1,0 +1,152 @@
+"""
+Handlers as the parent side knows them: what a template is told to load.
+
+Nothing is imported here; that is the template's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+__all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
+
+
+class InvalidHandler(ValueError):
+    """What was given is no handler; the message says why and what would be."""
+
+
+@dataclass(frozen=True)
+class Echo:
+    """
+    The built-in uppercase echo.
+
+    :ivar print: children also write what they receive to standard output.
+    """
+
+    print: bool = False
+
+    reusable = True
+
+    def order(self) -> dict[str, Any]:
+        """What a template is told: plain values."""
+        return {"kind": "echo", "print": self.print}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """
+    A handler that is imported: of any of the four kinds, see docs/handlers.md.
+
+    :ivar module: the module's import path, or the path of a script.
+    :ivar name: the handler's name in it, dots allowed.
+    :ivar script: *module* is a script's path.
+    """
+
+    module: str
+    name: str
+    script: bool = False
+
+    reusable = True
+
+    @classmethod
+    def parse(cls, path: str) -> Imported:
+        """
+        From ``module:name``.
+
+        :raises InvalidHandler: it is not of that form.
+        """
+        module, colon, name = path.partition(":")
+        if not (module and colon and name):
+            raise InvalidHandler(
+                f"{path!r} names no handler: it takes MODULE:NAME, such as mypackage.server:handle"
+            )
+        return cls(module, name)
+
+    def order(self) -> dict[str, Any]:
+        """What a template is told: plain values."""
+        where = "file" if self.script else "module"
+        return {"kind": "import", where: self.module, "name": self.name}
+
+
+@dataclass(frozen=True)
+class Program:
+    """
+    A program to execute, with the connection as its standard input and output.
+
+    :ivar argv: its name, looked up in PATH, and its arguments.
+    :ivar env: variables that it has besides those about the connection.
+    :ivar clear_env: it has none of the server's own environment.
+    :ivar chdir: the folder that it starts in; by default the server's.
+    :raises InvalidHandler: there is no such program or folder, or it may not be executed.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    clear_env: bool = False
+    chdir: str | None = None
+
+    reusable = False
+
+    def __post_init__(self) -> None:
+        if not self.argv:
+            raise InvalidHandler("no program: it takes -- PROGRAM [ARGUMENT ...]")
+        name = self.argv[0]
+        if shutil.which(name) is None:
+            if os.path.exists(name) and "/" in name:
+                raise InvalidHandler(f"{name} cannot be executed: it is no file with permission to")
+            raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
+        if self.chdir is not None and not os.path.isdir(self.chdir):
+            raise InvalidHandler(f"--chdir cannot be {self.chdir!r}: it is no folder")
+
+    def order(self) -> dict[str, Any]:
+        """What a template is told: plain values."""
+        found = shutil.which(self.argv[0])
+        assert found is not None
+        return {
+            "kind": "program",
+            "path": os.path.abspath(found),
+            "argv": list(self.argv),
+            "env": dict(self.env),
+            "clear": self.clear_env,
+            "chdir": self.chdir,
+        }
+
+
+Handler = Echo | Imported | Program
+
+
+def handler_from(given: Handler | str | Callable[..., Any]) -> Handler:
+    """
+    Make a handler of what an application gives: one of these classes, an import path
+    ``module:name``, or a function or class that has one.
+
+    What is defined in the script that runs is found by the script's path; the script
+    is then imported once more, under another name than ``__main__``.
+
+    :raises InvalidHandler: it cannot be found again by another process.
+    """
+    if isinstance(given, (Echo, Imported, Program)):
+        return given
+    if isinstance(given, str):
+        return Imported.parse(given)
+    module = getattr(given, "__module__", None)
+    name = getattr(given, "__qualname__", None)
+    if not module or not name or "<" in name:
+        raise InvalidHandler(
+            f"{given!r} cannot be imported by another process: define it at the top of a module"
+        )
+    if module == "__main__":
+        main: ModuleType = sys.modules["__main__"]
+        path = getattr(main, "__file__", None)
+        if path is None:
+            raise InvalidHandler(f"{given!r} is defined where there is no file to import it from")
+        if main.__spec__ is not None:
+            return Imported(main.__spec__.name, name)
+        return Imported(os.path.abspath(path), name, script=True)
+    return Imported(module, name)

@@ -1,0 +1,86 @@
+"""
+What a handler may know about its connection, and tell to the reactor process.
+
+The public names are twisted_fork.connection and twisted_fork.tell.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from twisted_fork import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["ConnectionInfo", "connection", "tell"]
+
+_IN_USE = "the handler runs in a child only: nothing is being served here"
+
+
+class ConnectionInfo:
+    """
+    The connection that this child serves.
+
+    :ivar peer: the address of whoever connected, as accept(2) gives it: ``(host, port)``,
+        for IPv6 with flow and scope, for a Unix socket its path, mostly empty.  Behind a
+        proxy that uses the PROXY protocol it is the real one.
+    :ivar local: the address that was connected to, in the same form.
+    :ivar number: how many connections of the same host were alive when this one began,
+        itself included.
+    :ivar extras: what the PROXY protocol's header had besides addresses: its TLVs, by
+        their type; empty otherwise.
+    """
+
+    __slots__ = ("extras", "local", "number", "peer")
+
+    def __init__(self, socket: _socket.socket, details: tuple[Any, ...]) -> None:
+        self.peer, local, self.number, extras = details
+        self.local = socket.getsockname() if local is None else local
+        self.extras: dict[int, bytes] = extras or {}
+
+
+_now: ConnectionInfo | None = None
+_listener: _socket.socket | None = None
+
+
+def begin(info: ConnectionInfo, channel: _socket.socket | None) -> None:
+    """A connection is being served from now on."""
+    global _now, _listener
+    _now = info
+    _listener = channel
+
+
+def connection() -> ConnectionInfo:
+    """
+    The connection that this child serves.
+
+    :raises RuntimeError: this is no child, or it has none.
+    """
+    if _now is None:
+        raise RuntimeError(_IN_USE)
+    return _now
+
+
+def tell(message: bytes) -> bool:
+    """
+    Send a message to the reactor process, where the child's ChildProtocol gets it as
+    ``message_received``, in order.  Blocks while the reactor process is busy.
+
+    :param message: at most 64 KiB.
+    :returns: False if nobody listens: the service's ChildProtocol does not care for
+        messages, or the service is gone.
+    :raises ValueError: the message is too long.
+    :raises RuntimeError: this is no child, or it serves nothing.
+    """
+    if len(message) > wire.MAX_PAYLOAD:
+        raise ValueError(f"a message of {len(message)} bytes: at most {wire.MAX_PAYLOAD} can be")
+    connection()
+    if _listener is None:
+        return False
+    try:
+        wire.send(_listener, wire.pack(wire.TELL, payload=bytes(message)))
+    except OSError:
+        return False
+    return True

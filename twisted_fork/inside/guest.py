@@ -1,0 +1,105 @@
+"""
+Serving a connection with somebody else's code: whatever is not the plain echo.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted_fork import wire
+from twisted_fork.inside import about, closing, echo, importing
+
+if TYPE_CHECKING:
+    import _socket
+    import ssl
+
+__all__ = ["Guest"]
+
+_NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
+"""Kinds that cannot work on an ssl.SSLSocket: they get a plain socket, and a pump."""
+
+
+class Guest:
+    """
+    A handler that was loaded, and how its connections are prepared.
+
+    :raises BadHandler: it cannot be loaded.
+    :raises OSError: the files that TLS needs cannot be read.
+    """
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        order = orders["handler"]
+        self.kind: str = order["kind"]
+        self._order = order
+        self._timeout: float = orders["handshake_timeout"]
+        self._context: ssl.SSLContext | None = None
+        if self.kind == "import":
+            from twisted_fork.inside import imported
+
+            handler = importing.resolve(order)
+            self.kind = importing.kind_of(handler)
+            if self.kind == "factory" and orders["connections_per_child"] > 1:
+                raise importing.BadHandler(
+                    "--connections-per-child has to be 1 with a Twisted factory: a reactor"
+                    " runs once in the life of a process"
+                )
+            self._serve: Any = imported.adapt(self.kind, handler)
+        elif self.kind == "echo":
+            self._serve = echo.serve_and_print if order["print"] else echo.serve
+        if orders["tls"]:
+            from twisted_fork.inside import secure
+
+            self._context = secure.context(orders["tls"])
+
+    def serve(self, descriptor: int, message: wire.Message, channel: _socket.socket | None) -> None:
+        """
+        Serve the connection whose descriptor came with *message*, and close it.
+
+        :param channel: where the handler's messages go.
+        :raises BaseException: whatever the handler raised, after closing it.
+        """
+        connection = socket.socket(fileno=descriptor)
+        about.begin(about.ConnectionInfo(connection, message.details), channel)
+        if self._context is not None:
+            self._serve_secured(connection, self._context)
+        elif self.kind == "program":
+            self._become_program(connection)
+        else:
+            try:
+                self._serve(connection)
+            finally:
+                _finish(connection)
+
+    def _become_program(self, connection: socket.socket) -> None:
+        from twisted_fork.inside import program
+
+        program.execute(self._order, connection.fileno(), about.connection())
+
+    def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        from twisted_fork.inside import pump, secure
+
+        try:
+            secured = secure.wrap(connection, context, self._timeout)
+        except OSError as failure:
+            raise SystemExit(f"TLS handshake failed: {failure}") from None
+        try:
+            if self.kind in _NEEDS_A_DESCRIPTOR:
+                pump.through(secured, self._serve_plain)
+            else:
+                self._serve(secured)
+        finally:
+            if secured.fileno() >= 0:
+                _finish(secure.end(secured))
+
+    def _serve_plain(self, connection: socket.socket) -> None:
+        if self.kind == "program":
+            self._become_program(connection)
+        else:
+            self._serve(connection)
+            _finish(connection)
+
+
+def _finish(connection: socket.socket) -> None:
+    if connection.fileno() >= 0:
+        closing.close(connection)

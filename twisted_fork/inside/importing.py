@@ -1,0 +1,122 @@
+"""
+From an import path to a handler of one of the four kinds.
+
+What goes wrong here is told in one line: it is shown to whoever starts the server.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["BadHandler", "kind_of", "resolve"]
+
+_CO_COROUTINE = 0x80
+"""As in the inspect module, which is too heavy to import for it."""
+
+MAIN = "__twisted_fork_main__"
+"""What a script is called when it is imported for a handler that is defined in it."""
+
+
+class BadHandler(Exception):
+    """A handler cannot be used; the message is one line that says why."""
+
+
+def resolve(order: dict[str, Any]) -> Any:
+    """
+    Import what *order* names: ``name`` in ``module``, or in the script ``file``.
+
+    :raises BadHandler: it cannot be imported, or did at import what it must not do.
+    """
+    where = order.get("file") or order["module"]
+    try:
+        module = _load_script(order["file"]) if order.get("file") else _load(order["module"])
+    except (Exception, SystemExit) as failure:
+        raise BadHandler(f"{where} does not import: {_last_line(failure)}") from failure
+    found: Any = module
+    for part in order["name"].split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise BadHandler(f"{where} has no {order['name']}") from None
+    if "twisted.internet.reactor" in sys.modules:
+        raise BadHandler(
+            f"{where} installs a reactor when it is imported; import"
+            " twisted.internet.reactor inside functions only, each child has one of its own"
+        )
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        raise BadHandler(
+            f"{where} starts {threads - 1} thread{'s' * (threads > 2)} when it is imported;"
+            " a process with threads cannot be forked safely: start them in the handler"
+        )
+    return found
+
+
+def kind_of(handler: Any) -> str:
+    """
+    Which of the four kinds: ``factory``, ``requests``, ``coroutine`` or ``callable``.
+
+    :raises BadHandler: none of them.
+    """
+    if _is_factory(handler):
+        return "factory"
+    socketserver = sys.modules.get("socketserver")
+    if (
+        socketserver
+        and isinstance(handler, type)
+        and issubclass(handler, socketserver.BaseRequestHandler)
+    ):
+        return "requests"
+    if callable(handler):
+        code = handler if hasattr(handler, "__code__") else type(handler).__call__
+        return "coroutine" if _is_coroutine_function(code) else "callable"
+    raise BadHandler(
+        f"{handler!r} is no handler: it takes a callable(connection, peer), an async"
+        " callable(reader, writer), a socketserver.BaseRequestHandler subclass or a Twisted"
+        " protocol factory"
+    )
+
+
+def _load(name: str) -> types.ModuleType:
+    __import__(name)
+    return sys.modules[name]
+
+
+def _load_script(path: str) -> types.ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(MAIN, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = module_from_spec(spec)
+    sys.modules[MAIN] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _last_line(failure: BaseException) -> str:
+    from traceback import format_exception_only
+
+    return format_exception_only(failure)[-1].strip()
+
+
+def _is_factory(handler: Any) -> bool:
+    """Whether it is a Twisted protocol, factory, or a class of one of these.  Nothing can
+    be where nothing of Twisted has been imported."""
+    if "twisted.internet.interfaces" not in sys.modules:
+        return False
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory
+
+    if isinstance(handler, type):
+        return bool(IProtocolFactory.implementedBy(handler) or IProtocol.implementedBy(handler))
+    return bool(IProtocolFactory.providedBy(handler))
+
+
+def _is_coroutine_function(handler: Any) -> bool:
+    return bool(getattr(getattr(handler, "__code__", None), "co_flags", 0) & _CO_COROUTINE)

@@ -1,0 +1,71 @@
+"""
+A program as the handler: executed with the connection as its standard input and output,
+as inetd does it, and told about it as UCSPI and systemd do.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted_fork.inside import about
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+__all__ = ["environment", "execute"]
+
+
+def environment(order: dict[str, Any], info: about.ConnectionInfo) -> dict[str, str]:
+    """
+    The program's environment: ours, or nothing with ``clear``; then what describes the
+    connection (https://cr.yp.to/proto/ucspi.txt, and "Accept=" in systemd.socket(5));
+    then what the order sets.
+    """
+    result = {} if order["clear"] else dict(os.environ)
+    result.update(_of_connection(info))
+    result.update(order["env"])
+    return result
+
+
+def _of_connection(info: about.ConnectionInfo) -> dict[str, str]:
+    if not isinstance(info.peer, tuple):
+        told = {
+            "PROTO": "UNIX",
+            "UNIXLOCALPATH": _text(info.local),
+            "UNIXREMOTEPATH": _text(info.peer),
+            "UNIXCONNNUM": str(info.number),
+        }
+        return told
+    return {
+        "PROTO": "TCP",
+        "TCPLOCALIP": info.local[0],
+        "TCPLOCALPORT": str(info.local[1]),
+        "TCPREMOTEIP": info.peer[0],
+        "TCPREMOTEPORT": str(info.peer[1]),
+        "TCPCONNNUM": str(info.number),
+        "REMOTE_ADDR": info.peer[0],
+        "REMOTE_PORT": str(info.peer[1]),
+    }
+
+
+def _text(path: object) -> str:
+    if isinstance(path, bytes):
+        return "@" + os.fsdecode(path[1:]) if path[:1] == b"\0" else os.fsdecode(path)
+    return str(path)
+
+
+def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) -> NoReturn:
+    """
+    Become the program.
+
+    :param descriptor: the connection; a blocking socket.
+    :raises OSError: it cannot be executed.
+    """
+    env = environment(order, info)
+    if order["chdir"]:
+        os.chdir(order["chdir"])
+    os.dup2(descriptor, 0)
+    os.dup2(descriptor, 1)
+    argv = order["argv"]
+    os.execve(order["path"], argv, env)

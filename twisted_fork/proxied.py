@@ -1,0 +1,187 @@
+"""
+The PROXY protocol: who the peer of a connection really is, told by a proxy in a header
+before anything else (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+
+The header is read in the reactor process, since admission needs it, and not one byte
+more: what is there is first only looked at (MSG_PEEK), then as much is taken as surely
+belongs to the header.  The parser is the proxy-protocol package's.
+"""
+
+from __future__ import annotations
+
+import _socket
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from proxyprotocol import ProxyProtocol
+from proxyprotocol.result import ProxyResult, is_ipv4, is_ipv6, is_unix
+from proxyprotocol.v1 import ProxyProtocolV1
+from proxyprotocol.v2 import ProxyProtocolV2
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork.accepted import Connection
+from twisted_fork.later import Later
+
+__all__ = ["BadHeader", "HeaderReader", "Told", "Trusted", "take"]
+
+_V1 = b"PROXY "
+_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+_V1_LONGEST = 107
+_V2_FIXED = 16
+
+
+class BadHeader(Exception):
+    """What came is no PROXY header; the message says what is wrong."""
+
+
+class Trusted:
+    """The networks whose peers may send a header; peers of Unix sockets always may."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = [ip_network(network) for network in networks]
+
+    def __contains__(self, connection: Connection) -> bool:
+        if not isinstance(connection.address, tuple):
+            return True
+        peer = ip_address(connection.address[0].partition("%")[0])
+        peer = getattr(peer, "ipv4_mapped", None) or peer
+        return any(peer in network for network in self._networks)
+
+
+def take(seen: bytes) -> tuple[int, bool]:
+    """
+    How many of the bytes *seen*, the first of a connection, surely belong to the header,
+    and whether they are all of it.
+
+    :raises BadHeader: they begin no header.
+    """
+    if _V1.startswith(seen[: len(_V1)]):
+        end = seen.find(b"\r\n", 0, _V1_LONGEST)
+        if end >= 0:
+            return end + 2, True
+        if len(seen) >= _V1_LONGEST:
+            raise BadHeader(f"no end of line within {_V1_LONGEST} bytes")
+        return len(seen), False
+    if _V2.startswith(seen[: len(_V2)]):
+        if len(seen) < _V2_FIXED:
+            return len(seen), False
+        whole = _V2_FIXED + int.from_bytes(seen[14:16], "big")
+        return min(len(seen), whole), len(seen) >= whole
+    raise BadHeader("it does not begin with a PROXY header")
+
+
+class Told:
+    """
+    What a header tells.
+
+    :ivar peer: the real peer's address, as accept(2) gives addresses; None if the header
+        tells none, as proxies do for connections of their own.
+    :ivar local: what it connected to; None likewise.
+    :ivar extras: the TLVs, by their type.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        """:raises BadHeader: it is none."""
+        version: ProxyProtocol = ProxyProtocolV2() if header[:1] == b"\r" else ProxyProtocolV1()
+        try:
+            result = version.unpack(header)
+            self.peer, self.local = _addresses(result)
+            self.extras = {int(kind): bytes(value) for kind, value in result.tlv.items()}
+        except Exception as failure:  # the parser lets out whatever it met
+            raise BadHeader(f"{type(failure).__name__}: {failure}") from failure
+
+
+def _addresses(result: ProxyResult) -> tuple[Any, Any]:
+    if is_ipv4(result):
+        return tuple((str(host), port) for host, port in (result.source, result.dest))  # type: ignore[return-value]
+    if is_ipv6(result):
+        return tuple((str(host), port, 0, 0) for host, port in (result.source, result.dest))  # type: ignore[return-value]
+    if is_unix(result):
+        return result.source, result.dest
+    return None, None
+
+
+@implementer(IReadDescriptor)
+class HeaderReader:
+    """
+    Reads the header of one connection.
+
+    :param told: is called with the connection when its header has been read.
+    :param failed: is called with it and the reason when there is none, or it takes longer
+        than *patience* seconds.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        connection: Connection,
+        patience: float,
+        told: Callable[[Connection], object],
+        failed: Callable[[Connection, str], object],
+    ) -> None:
+        self._reactor = reactor
+        self._connection = connection
+        self._told = told
+        self._failed = failed
+        self._taken = b""
+        self._socket = _socket.socket(
+            _socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor
+        )
+        self._timeout = Later(reactor, self._too_late)
+        self._timeout.arm(patience)
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "proxy"
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._fail("the connection was lost")
+
+    def doRead(self) -> None:
+        try:
+            seen = self._socket.recv(_V2_FIXED + 0xFFFF, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as failure:
+            self._fail(failure.strerror or "the connection was lost")
+            return
+        if not seen:
+            self._fail("closed before its PROXY header")
+            return
+        try:
+            length, whole = take(self._taken + seen)
+            self._taken += self._socket.recv(length - len(self._taken), _socket.MSG_DONTWAIT)
+            if not whole:
+                return
+            told = Told(self._taken)
+        except BadHeader as failure:
+            self._fail(f"bad PROXY header: {failure}")
+            return
+        self._let_go()
+        if told.peer is not None:
+            self._connection.proxied(told.peer, told.local, told.extras)
+        elif told.extras:
+            self._connection.extras = told.extras
+        self._told(self._connection)
+
+    def stop(self) -> None:
+        """Do not wait any longer."""
+        self._fail("shutting down")
+
+    def _too_late(self) -> None:
+        self._fail("no PROXY header in time")
+
+    def _fail(self, reason: str) -> None:
+        self._let_go()
+        self._failed(self._connection, reason)
+
+    def _let_go(self) -> None:
+        self._timeout.cancel()
+        self._reactor.removeReader(self)
+        self._socket.detach()

@@ -1,0 +1,46 @@
+"""
+A server in one call, for scripts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from twisted_fork.handler import Handler
+from twisted_fork.plugin import TwistdService
+from twisted_fork.settings import Settings
+
+__all__ = ["serve"]
+
+
+def serve(
+    handler: Handler | str | Callable[..., Any],
+    listen: str | Iterable[str] = "tcp:8000",
+    **settings: Any,
+) -> None:
+    """
+    Serve connections until SIGTERM or SIGINT comes, logging to standard error.
+
+    It runs the global reactor, so it can be called once in the life of a process, from its
+    main thread.
+
+    :param handler: see ForkingService; a function of the script itself will do, if the
+        script calls this under ``if __name__ == "__main__":``.
+    :param listen: what to listen on.
+    :param settings: fields of Settings, such as ``max_children=50``.
+    :raises CannotListen, InvalidHandler, InvalidSetting: before anything is started.
+    """
+    from twisted.internet import reactor
+
+    service = TwistdService(listen, handler, Settings(**settings))
+    service.check()
+    service.open_ports()
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    service.startService()
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "shutdown", service.stopService)
+    running.run()
