@@ -143,6 +143,12 @@ class Child:
         self.process = process
         self.pid = process.pid
 
+    def given(self, connection: Connection) -> None:
+        """It is to serve *connection*."""
+        self.connection = connection
+        self.peer = connection.peer
+        self.source = connection.source
+
     def kill(self) -> None:
         """SIGKILL, if it lives."""
         self.signal("KILL")

@@ -41,18 +41,18 @@ class Journal:
         """The service accepts connections now."""
         self._say(f"accepting connections on {', '.join(addresses)}")
 
-    def handed_over(self, peer: str, pid: int) -> None:
+    def handed_over(self, peer: str, pid: int | None) -> None:
         """A child has taken a connection."""
         if not self.quiet:
             self._say(f"handed over peer={peer} pid={pid}", peer=peer, pid=pid)
 
-    def ready_again(self, peer: str, pid: int, seconds: float) -> None:
+    def ready_again(self, peer: str, pid: int | None, seconds: float) -> None:
         """A connection is over, and its child waits for the next."""
         if not self.quiet:
             line = f"served peer={peer} pid={pid} seconds={seconds:.3f}"
             self._say(line, peer=peer, pid=pid, seconds=seconds)
 
-    def ended(self, peer: str, pid: int, status: str, seconds: float) -> None:
+    def ended(self, peer: str, pid: int | None, status: str, seconds: float) -> None:
         """A child that served a connection has ended."""
         bad = status != "exit=0"
         if bad or not self.quiet:

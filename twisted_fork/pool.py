@@ -2,16 +2,14 @@
 The pool: which child gets the next connection, when to order another, what becomes
 of a connection whose child has failed it.
 
-It does no I/O of its own; children, launcher and clock are given to it.
+It does no I/O of its own; launcher, journal and clock are given to it.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
@@ -20,57 +18,27 @@ from twisted.python.failure import Failure
 
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
-from twisted_fork.child import NEXT, Breach, Child, ChildProtocol, Event, State
+from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
+from twisted_fork.launcher import Launcher
+from twisted_fork.roster import Roster
 from twisted_fork.settings import Settings
 from twisted_fork.sources import Sources
 from twisted_fork.upkeep import Upkeep
 
-__all__ = ["Launcher", "Pool"]
-
-_BUSY = frozenset((State.BEARING, State.GIVEN, State.SERVING))
+__all__ = ["Pool"]
 
 _MOST_TRIES = 3
 """Children that may end before taking a connection until it is given up: if it is
 the connection that kills them, it shall not go on for ever."""
 
 
-class Launcher(Protocol):
-    """How children come to be.  It tells the pool what becomes of each."""
-
-    def start(self, pool: Pool) -> None:
-        """Get ready; from then on call the pool."""
-
-    def ready(self) -> bool:
-        """Whether another child may be ordered just now."""
-
-    def launch(self, child: Child) -> None:
-        """
-        Order a child, with its connection if it has been given one.
-
-        :raises OSError: it cannot be ordered just now.
-        """
-
-    def stuck(self, child: Child, seconds: float) -> None:
-        """An ordered child has not come to life for so long: do something."""
-
-    def stop(self) -> Deferred[None]:
-        """
-        No more children will be ordered: do what was ordered, then end whatever was
-        needed for that.
-
-        :returns: fires when it has ended.
-        """
-
-    def kill(self) -> None:
-        """End it now."""
-
-
 class Pool:
     """
-    All children of a service.
+    All children of a service, and the connections that they are to serve.
 
+    :param protocol: the class of the children's ProcessProtocols.
     :param room: is called when there is room for a connection after may_accept said no,
         or has not been asked.
     :param last_words: is called with the pid of a child that has not ended well,
@@ -89,34 +57,32 @@ class Pool:
     ) -> None:
         self.settings = settings
         self.journal = journal
-        self.clock = clock
         self.launcher = launcher
+        self.children = Roster()
         self.stopping = False
+        self.upkeep = Upkeep(self, clock)
+        self._clock = clock
         self._protocol = protocol
         self._listens = protocol.listens()
         self._room = room
         self._last_words = last_words
-        self._children: dict[int, Child] = {}
-        self._tickets = itertools.count(1)
-        self._idle: dict[Child, None] = {}
-        self._busy = 0
-        self._ordered = 0
-        self._refused = True
         self._waiting: deque[Connection] = deque()
+        self._reserved = 0
+        self._refused = True
         self._sources = Sources()
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
-        self.upkeep = Upkeep(self, clock)
 
     # What is
 
     def look(self) -> policy.Look:
         """The pool as it is now."""
+        children = self.children
         return policy.Look(
-            self._busy,
-            len(self._idle),
-            self._ordered,
+            children.busy + self._reserved,
+            children.idle,
+            children.ordered,
             len(self._waiting),
             not self._backoff.waiting and self.launcher.ready(),
         )
@@ -126,13 +92,6 @@ class Pool:
         may = not self.stopping and policy.may_accept(self.settings, self.look())
         self._refused = not may
         return may
-
-    def children(self) -> Iterator[Child]:
-        """Every child that has not ended."""
-        return iter(self._children.values())
-
-    def __len__(self) -> int:
-        return len(self._children)
 
     # What is wanted
 
@@ -145,7 +104,7 @@ class Pool:
     def reserve(self, places: int) -> None:
         """Keep *places* more, or with a negative number fewer, for connections that have
         been accepted but are not ready to be served."""
-        self._busy += places
+        self._reserved += places
         if places < 0:
             self._settle()
 
@@ -153,14 +112,9 @@ class Pool:
         """Order a child that has nothing to do yet."""
         self._launch(None)
 
-    def dismiss_idle(self, most: int) -> None:
-        """Let up to *most* of those go who wait, those that waited longest."""
-        for child in list(itertools.islice(self._idle, most)):
-            self.dismiss(child)
-
     def dismiss(self, child: Child) -> None:
         """Let a child go that serves nothing."""
-        self._move(child, Event.DISMISSED)
+        self.children.move(child, Event.DISMISSED)
         child.close_channel()
 
     def stop(self) -> Deferred[None]:
@@ -173,7 +127,8 @@ class Pool:
         self.stopping = True
         self._backoff.cancel()
         self.upkeep.stop()
-        self.dismiss_idle(len(self._idle))
+        for child in self.children.longest_idle(self.children.idle):
+            self.dismiss(child)
         while self._waiting:
             self._give_up(self._waiting.popleft(), "shutting down")
         self._launcher_stopped = self.launcher.stop()
@@ -186,13 +141,9 @@ class Pool:
 
         :returns: how many these are.
         """
-        for child in list(self._children.values()):
+        for child in list(self.children):
             child.signal(name)
-        return len(self._children)
-
-    def busy(self) -> list[Child]:
-        """The children who serve a connection, or were given or ordered for one."""
-        return [child for child in self._children.values() if child.state in _BUSY]
+        return len(self.children)
 
     # What happens
 
@@ -210,21 +161,23 @@ class Pool:
         elif child.connection is None:
             self._idle_now(child, Event.ALIVE)
         else:
-            self._move(child, Event.ALIVE)
+            self.children.move(child, Event.ALIVE)
             self._send(child, child.connection)
         self._settle()
 
     def taken(self, child: Child) -> None:
-        """A child has taken the connection that it was given."""
-        connection = child.connection
-        self._move(child, Event.TAKEN)
-        assert connection is not None
-        connection.close()
+        """
+        A child has taken the connection that it was given.
+
+        :raises Breach: it was given none.
+        """
+        self.children.move(child, Event.TAKEN)
+        assert child.connection is not None
+        child.connection.close()
         child.connection = None
         child.left -= 1
         if not child.left and not self._listens:
             child.close_channel()
-        assert child.pid is not None
         self.journal.handed_over(child.peer, child.pid)
         child.protocol.connection_taken(child.peer)
 
@@ -247,14 +200,16 @@ class Pool:
         """A child has closed its channel, or ended: there is nothing to give it any more."""
         child.channel = None
         if child.state in (State.IDLE, State.GIVEN):
-            self._idle.pop(child, None)
+            self.children.unusable(child)
             child.kill()
 
     def failed(self, child: Child, number: int) -> None:
         """An ordered child could not be made: *number* is the errno."""
         self.never_was(child)
-        if not self.stopping:
-            self._failing(number)
+        if not self.stopping and not self._backoff.waiting:
+            if not self._backoff.failures:
+                self.journal.launch_failing(os.strerror(number))
+            self._backoff.failed()
 
     def never_was(self, child: Child) -> None:
         """An ordered child was not made, and nothing is wrong with trying again."""
@@ -269,8 +224,7 @@ class Pool:
 
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
-        state, connection = child.state, child.connection
-        status = reason_text(reason)
+        state, connection, status = child.state, child.connection, reason_text(reason)
         if child.pid is not None and not reason.check(ProcessDone):
             self._last_words(child.pid)
         self._forget(child)
@@ -280,8 +234,7 @@ class Pool:
             self._again(child, connection, status)
         elif state is State.SERVING:
             self._sources.ended(child.source)
-            assert child.pid is not None
-            self.journal.ended(child.peer, child.pid, status, self.clock.seconds() - child.since)
+            self.journal.ended(child.peer, child.pid, status, self._clock.seconds() - child.since)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
             if not self.stopping:
@@ -296,26 +249,25 @@ class Pool:
     # How
 
     def _place(self, connection: Connection) -> None:
-        if self._idle:
-            self._hand_over(next(reversed(self._idle)), connection)
+        child = self.children.latest_idle()
+        if child is not None:
+            self.children.move(child, Event.HAND_OVER)
+            child.given(connection)
+            self._send(child, connection)
         elif self.look().can_launch:
             self._launch(connection)
         else:
             self._waiting.append(connection)
 
     def _launch(self, connection: Connection | None) -> None:
-        child = Child(
-            next(self._tickets),
+        child = self.children.add(
             self._protocol(),
-            self.clock.seconds(),
+            self._clock.seconds(),
             self.settings.connections_per_child,
+            bearing=connection is not None,
         )
-        self._children[child.ticket] = child
         if connection is not None:
-            child.state = State.BEARING
-            child.connection = connection
-            child.peer, child.source = connection.peer, connection.source
-        self._count(child.state, 1)
+            child.given(connection)
         try:
             self.launcher.launch(child)
         except OSError as failure:
@@ -323,44 +275,36 @@ class Pool:
         else:
             self.upkeep.watch()
 
-    def _hand_over(self, child: Child, connection: Connection) -> None:
-        """Give *connection* to a child that waits."""
-        self._move(child, Event.HAND_OVER)
-        child.connection = connection
-        child.peer, child.source = connection.peer, connection.source
-        self._send(child, connection)
-
     def _send(self, child: Child, connection: Connection) -> None:
         """
         Send *connection* to the child that was given it.  Where that fails the child
         is killed, and the connection goes to another as soon as it has ended.
         """
-        child.since = self.clock.seconds()
-        data = wire.pack(wire.CONNECTION, payload=connection.details())
+        child.since = self._clock.seconds()
         try:
             if child.channel is None:
                 raise BrokenPipeError
+            data = wire.pack(wire.CONNECTION, payload=connection.details())
             child.channel.send(data, (connection.descriptor,))
         except OSError:
             child.kill()
         self.upkeep.watch()
 
     def _ready(self, child: Child) -> None:
+        seconds = self._clock.seconds() - child.since
         self._idle_now(child, Event.READY)
         self._sources.ended(child.source)
-        assert child.pid is not None
-        self.journal.ready_again(child.peer, child.pid, self.clock.seconds() - child.since)
+        self.journal.ready_again(child.peer, child.pid, seconds)
         self._settle()
 
     def _idle_now(self, child: Child, event: Event) -> None:
-        self._move(child, event)
+        self.children.move(child, event)
+        child.since = self._clock.seconds()
         if self.stopping:
             self.dismiss(child)
         elif child.channel is None:
+            self.children.unusable(child)
             child.kill()
-        else:
-            child.since = self.clock.seconds()
-            self._idle[child] = None
 
     def _again(self, child: Child, connection: Connection, status: str) -> None:
         """A child has ended before it took *connection*: give it to another."""
@@ -372,23 +316,10 @@ class Pool:
         else:
             self._give_up(connection, "no child took it")
 
-    def _look_whether_empty(self) -> None:
-        if self._launcher_stopped is None or self._empty.called or self._children:
-            return
-        if self._launcher_stopped.called:
-            self.upkeep.stop_watching()
-            self._empty.callback(None)
-
     def _give_up(self, connection: Connection, reason: str) -> None:
         self.journal.given_up(connection.peer, reason)
         connection.close()
         self._sources.ended(connection.source)
-
-    def _failing(self, number: int) -> None:
-        if not self._backoff.failures:
-            self.journal.launch_failing(os.strerror(number))
-        if not self._backoff.waiting:
-            self._backoff.failed()
 
     def _settle(self) -> None:
         """Something has changed: place who waits, then let others in."""
@@ -401,25 +332,14 @@ class Pool:
             self._room()
         self.upkeep.look_after()
 
-    def _move(self, child: Child, event: Event) -> None:
-        try:
-            state = NEXT[child.state, event]
-        except KeyError:
-            raise Breach(f"{event.value} while {child.state.value}") from None
-        if child.state is State.IDLE:
-            self._idle.pop(child, None)
-        self._count(child.state, -1)
-        self._count(state, 1)
-        child.state = state
-
-    def _count(self, state: State, one: int) -> None:
-        if state in _BUSY:
-            self._busy += one
-        elif state is State.ORDERED:
-            self._ordered += one
-
     def _forget(self, child: Child) -> None:
-        self._move(child, Event.ENDED)
-        del self._children[child.ticket]
+        self.children.remove(child)
         child.connection = None
         child.close_channel()
+
+    def _look_whether_empty(self) -> None:
+        if self._launcher_stopped is None or self._empty.called or self.children:
+            return
+        if self._launcher_stopped.called:
+            self.upkeep.stop_watching()
+            self._empty.callback(None)

@@ -18,8 +18,9 @@ from twisted_fork.child import ChildProtocol
 from twisted_fork.forking import ForkLauncher
 from twisted_fork.handler import Handler, InvalidHandler, handler_from
 from twisted_fork.journal import Journal
+from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Gate, Port, endpoint_from, open_port, require_plain
-from twisted_fork.pool import Launcher, Pool
+from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.stderr import StandardError
@@ -106,7 +107,7 @@ class ForkingService(Service):
         now, wall = self._reactor.seconds(), time.time()
         return [
             ChildInfo(child.pid, child.peer or None, child.state.value, wall - now + child.since)
-            for child in self._pool.children()
+            for child in self._pool.children
             if child.pid is not None
         ]
 
@@ -198,7 +199,7 @@ class ForkingService(Service):
             self._admission.stop()
         empty = self._pool.stop()
         if not empty.called:
-            self._journal.stopping(len(self._pool), self.settings.grace)
+            self._journal.stopping(len(self._pool.children), self.settings.grace)
             self._step = self._reactor.callLater(self.settings.grace, self._terminate)
         yield empty
         if self._step is not None and self._step.active():

@@ -105,12 +105,13 @@ class Upkeep:
         if quiet < _SURPLUS:
             self._trim.arm(_SURPLUS - quiet)
         else:
-            self._pool.dismiss_idle(surplus)
+            for child in self._pool.children.longest_idle(surplus):
+                self._pool.dismiss(child)
 
     def _look_for_stuck(self) -> None:
         now = self._clock.seconds()
         pending = False
-        for child in list(self._pool.children()):
+        for child in list(self._pool.children):
             waited = now - child.since
             if child.state is State.GIVEN and waited >= _STUCK:
                 self._pool.journal.child_stuck(child.pid, child.peer, waited)

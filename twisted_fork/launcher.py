@@ -1,0 +1,46 @@
+"""
+What the pool asks of a launcher, whichever it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from twisted_fork.child import Child
+    from twisted_fork.pool import Pool
+
+__all__ = ["Launcher"]
+
+
+class Launcher(Protocol):
+    """How children come to be.  It tells the pool what becomes of each."""
+
+    def start(self, pool: Pool) -> None:
+        """Get ready; from then on call the pool."""
+
+    def ready(self) -> bool:
+        """Whether another child may be ordered just now."""
+
+    def launch(self, child: Child) -> None:
+        """
+        Order a child, with its connection if it has been given one.
+
+        :raises OSError: it cannot be ordered just now.
+        """
+
+    def stuck(self, child: Child, seconds: float) -> None:
+        """An ordered child has not come to life for so long: do something."""
+
+    def stop(self) -> Deferred[None]:
+        """
+        No more children will be ordered: do what was ordered, then end whatever was
+        needed for that.
+
+        :returns: fires when it has ended.
+        """
+
+    def kill(self) -> None:
+        """End it now."""

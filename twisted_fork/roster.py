@@ -1,0 +1,100 @@
+"""
+The roster: every child of a service, each in its state, and how many are in which.
+
+Its costs do not grow with the number of children.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from twisted_fork.child import NEXT, Breach, Child, ChildProtocol, Event, State
+
+__all__ = ["Roster"]
+
+_BUSY = frozenset((State.BEARING, State.GIVEN, State.SERVING))
+
+
+class Roster:
+    """
+    Children, from when they are ordered until they have been waited for.
+
+    :ivar busy: how many serve a connection, or were given or ordered for one.
+    :ivar ordered: how many will wait for one as soon as they live.
+    """
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.ordered = 0
+        self._children: dict[int, Child] = {}
+        self._idle: dict[Child, None] = {}
+        self._tickets = itertools.count(1)
+
+    def add(self, protocol: ChildProtocol, since: float, left: int, bearing: bool = False) -> Child:
+        """
+        A child is being ordered.
+
+        :param bearing: for a connection that waits for it.
+        """
+        child = Child(next(self._tickets), protocol, since, left)
+        child.state = State.BEARING if bearing else State.ORDERED
+        self._children[child.ticket] = child
+        self._count(child.state, 1)
+        return child
+
+    def move(self, child: Child, event: Event) -> None:
+        """
+        Something has happened to *child*: it has another state now.
+
+        :raises Breach: it cannot happen in the state that it has.
+        """
+        try:
+            state = NEXT[child.state, event]
+        except KeyError:
+            raise Breach(f"{event.value} while {child.state.value}") from None
+        self._count(child.state, -1)
+        self._count(state, 1)
+        if child.state is State.IDLE:
+            self._idle.pop(child, None)
+        if state is State.IDLE:
+            self._idle[child] = None
+        child.state = state
+
+    def remove(self, child: Child) -> None:
+        """*child* has ended, or never was."""
+        self.move(child, Event.ENDED)
+        del self._children[child.ticket]
+
+    @property
+    def idle(self) -> int:
+        """How many wait for a connection."""
+        return len(self._idle)
+
+    def latest_idle(self) -> Child | None:
+        """Who has begun to wait last, and whose memory is warm; None if nobody waits."""
+        return next(reversed(self._idle), None)
+
+    def longest_idle(self, most: int) -> list[Child]:
+        """Up to *most* of those who have waited longest."""
+        return list(itertools.islice(self._idle, most))
+
+    def unusable(self, child: Child) -> None:
+        """*child* is as good as dead: do not count on it, if it waits."""
+        self._idle.pop(child, None)
+
+    def all_busy(self) -> list[Child]:
+        """Those that count as busy."""
+        return [child for child in self if child.state in _BUSY]
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._children.values())
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def _count(self, state: State, one: int) -> None:
+        if state in _BUSY:
+            self.busy += one
+        elif state is State.ORDERED:
+            self.ordered += one
