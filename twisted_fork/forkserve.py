@@ -46,8 +46,7 @@ class Options(ServerOptions):
         self._env: dict[str, str] = {}
 
     def opt_env(self, assignment: str) -> None:
-        """variable that a program has in its environment, may be given several times:
-        NAME=VALUE"""
+        """NAME=VALUE, a variable for a program's environment; may be given several times"""
         name, equals, value = assignment.partition("=")
         if not name or not equals:
             raise usage.UsageError(f"--env cannot be {assignment!r}: it takes NAME=VALUE")

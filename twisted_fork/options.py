@@ -70,8 +70,7 @@ class ServerOptions(usage.Options):
         self._repeated: dict[str, list[Any]] = {}
 
     def opt_listen(self, description: str) -> None:
-        """endpoint to accept connections from, may be given several times: tcp:PORT,
-        tcp6:PORT, unix:PATH, systemd:... [default: tcp:8000]"""
+        """endpoint to accept from: tcp:PORT, tcp6:PORT, unix:PATH or systemd:...; may be given several times [default: tcp:8000]"""  # noqa: E501
         self.endpoints.append(description)
 
     opt_l = opt_listen

@@ -5,6 +5,7 @@ as inetd does it, and told about it as UCSPI and systemd do.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 
 from twisted_fork.inside import about
@@ -65,6 +66,9 @@ def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) 
     env = environment(order, info)
     if order["chdir"]:
         os.chdir(order["chdir"])
+    # the interpreter ignores these, and an ignored signal stays so across exec
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
     os.dup2(descriptor, 0)
     os.dup2(descriptor, 1)
     argv = order["argv"]

@@ -10,7 +10,7 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import echo, sibling, start, worker
+from twisted_fork.inside import echo, hugepages, sibling, start, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def main() -> NoReturn:
     _rehearse(work)
     gc.collect()
     gc.freeze()
+    hugepages.collapse()
     wire.send(channel, wire.pack(wire.READY, number=os.getpid()))
     while (message := wire.receive(channel)) is not None:
         try:
