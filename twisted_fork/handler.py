@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from twisted_fork.settings import Settings
+
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
 
 
@@ -103,6 +105,11 @@ class Program:
             raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
         if self.chdir is not None and not os.path.isdir(self.chdir):
             raise InvalidHandler(f"--chdir cannot be {self.chdir!r}: it is no folder")
+
+    def direct(self, settings: Settings) -> bool:
+        """Whether the reactor process can execute it without anybody's help: nothing has
+        to be done between the fork and the execution."""
+        return self.chdir is None and settings.tls_certificate is None
 
     def order(self) -> dict[str, Any]:
         """What a template is told: plain values."""

@@ -69,6 +69,7 @@ class Pool:
         self._waiting: deque[Connection] = deque()
         self._reserved = 0
         self._refused = True
+        self._placing = False
         self._sources = Sources()
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
@@ -323,11 +324,17 @@ class Pool:
 
     def _settle(self) -> None:
         """Something has changed: place who waits, then let others in."""
-        while self._waiting:
-            look = self.look()
-            if self.stopping or not (look.idle or look.can_launch):
-                return
-            self._place(self._waiting.popleft())
+        if self._placing:
+            return
+        self._placing = True
+        try:
+            while self._waiting:
+                look = self.look()
+                if self.stopping or not (look.idle or look.can_launch):
+                    return
+                self._place(self._waiting.popleft())
+        finally:
+            self._placing = False
         if self._refused and self.may_accept():
             self._room()
         self.upkeep.look_after()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
@@ -15,8 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol
+from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
-from twisted_fork.handler import Handler, InvalidHandler, handler_from
+from twisted_fork.handler import Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Gate, Port, endpoint_from, open_port, require_plain
@@ -159,10 +161,16 @@ class ForkingService(Service):
         open_files = descriptors.raise_limit()
         self._stderr = StandardError(self._reactor, self._journal)
         starter = starting.Starter(self._reactor, self._stderr.theirs, open_files)
-        made = ForkLauncher if self.settings.launcher == "fork" else SpawnLauncher
-        launcher: Launcher = made(self._reactor, self._journal, self._orders(), starter)
+        settings = self.settings
+        launcher: Launcher
+        if isinstance(self._handler, Program) and self._handler.direct(settings):
+            settings = replace(settings, spare_children=0)
+            launcher = ExecLauncher(self._reactor, self._handler, self._stderr.theirs, open_files)
+        else:
+            made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher
+            launcher = made(self._reactor, self._journal, self._orders(), starter)
         self._pool = Pool(
-            self.settings,
+            settings,
             self._reactor,
             launcher,
             self._journal,
