@@ -1,17 +1,59 @@
 """
-Admission: from the gate to the pool, by way of the PROXY header where one is expected.
+Admission: from the gate to the pool, past all that may keep a connection out, and by
+way of the PROXY header where one is expected.
 """
 
 from __future__ import annotations
 
+import _socket
 from typing import Any
 
 from twisted_fork.accepted import Connection
 from twisted_fork.journal import Journal
+from twisted_fork.networks import Guard, Prefixes
 from twisted_fork.pool import Pool
+from twisted_fork.refusals import Refusals
 from twisted_fork.settings import Settings
+from twisted_fork.sources import Penalties, Rate
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Judge"]
+
+
+class Judge:
+    """
+    Says whether a connection may be served, and if not, why: a function of what is
+    remembered of its source.
+    """
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._guard = Guard(settings.allow, settings.deny)
+        self._prefixes = Prefixes(*settings.source_prefix)
+        self._rate = Rate(*settings.rate) if settings.rate else None
+        self.penalties = Penalties(settings.penalty) if settings.penalty else None
+
+    def identify(self, connection: Connection) -> None:
+        """Find out whose connection it is."""
+        if isinstance(connection.address, tuple):
+            connection.source = self._prefixes.source(connection.address[0])
+
+    def verdict(self, connection: Connection, now: float) -> str | None:
+        """
+        Why *connection* may not be served at *now* (seconds); None if it may.
+
+        :raises: nothing; but a token of its source is taken where there is a rate.
+        """
+        source, most = connection.source, self._settings.max_per_source
+        if isinstance(connection.address, tuple) and not self._guard.admits(connection.address[0]):
+            return "not allowed"
+        if self.penalties is not None and (left := self.penalties.left(source, now)):
+            return f"penalty, {left:.0f} seconds left"
+        if most is not None and self._pool.sources.alive(source) >= most:
+            return f"has {most} connections"
+        if self._rate is not None and not self._rate.admits(source, now):
+            return "too many new connections"
+        return None
 
 
 class Admission:
@@ -24,21 +66,28 @@ class Admission:
         self._reactor = reactor
         self._settings = settings
         self._pool = pool
-        self._journal = journal
+        self.judge = Judge(settings, pool)
+        self._refusals = Refusals(reactor, journal)
+        self._banner = (settings.banner_refused or "").encode()
         self._readers: dict[Connection, Any] = {}
-        self._stopping = False
         if settings.proxy_protocol:
             from twisted_fork import proxied
 
             self._trusted = proxied.Trusted(settings.proxy_from)
             self._reader = proxied.HeaderReader
 
+    def may_accept(self) -> bool:
+        """Whether to accept one more connection: there is room, or it is to be refused."""
+        return self._pool.may_accept() or self._full()
+
     def accepted(self, connection: Connection) -> None:
         """A connection has been accepted."""
         if not self._settings.proxy_protocol:
-            self._pool.serve(connection)
+            self._admit(connection)
         elif connection not in self._trusted:
-            self.refuse(connection, "not allowed to send a PROXY header, see --proxy-from")
+            self._refuse(connection, "not allowed to send a PROXY header, see --proxy-from")
+        elif self._full():
+            self._refuse(connection, "full")
         else:
             self._pool.reserve(1)
             self._readers[connection] = self._reader(
@@ -49,22 +98,49 @@ class Admission:
                 self._header_failed,
             )
 
-    def refuse(self, connection: Connection, reason: str) -> None:
-        """Close a connection, and say why."""
-        self._journal.given_up(connection.peer, reason)
-        connection.close()
-
     def stop(self) -> None:
         """Refuse those whose header is still awaited."""
         for reader in list(self._readers.values()):
             reader.stop()
+        self._refusals.close()
+
+    def _full(self) -> bool:
+        return self._settings.when_full == "refuse" and self._pool.is_full()
+
+    def _admit(self, connection: Connection) -> None:
+        self.judge.identify(connection)
+        reason = self.judge.verdict(connection, self._reactor.seconds())
+        if reason is None and self._full():
+            reason = "full"
+        if reason is None:
+            self._pool.serve(connection)
+        else:
+            self._refuse(connection, reason)
+
+    def _refuse(self, connection: Connection, reason: str) -> None:
+        self._refusals.refused(connection.source, connection.peer, reason)
+        if self._banner:
+            _say_goodbye(connection, self._banner)
+        connection.close()
 
     def _header_read(self, connection: Connection) -> None:
         del self._readers[connection]
         self._pool.reserve(-1)
-        self._pool.serve(connection)
+        self._admit(connection)
 
     def _header_failed(self, connection: Connection, reason: str) -> None:
         del self._readers[connection]
-        self.refuse(connection, reason)
+        self._refuse(connection, reason)
         self._pool.reserve(-1)
+
+
+def _say_goodbye(connection: Connection, banner: bytes) -> None:
+    """Send *banner*, if the kernel takes it at once."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
+    try:
+        socket.send(banner, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+        socket.shutdown(_socket.SHUT_WR)
+    except OSError:
+        pass
+    finally:
+        socket.detach()

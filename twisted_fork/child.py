@@ -101,6 +101,7 @@ class Child:
 
     :ivar ticket: which child, among all that this service ever orders.
     :ivar state: changes only through Pool.
+    :ivar generation: how often the handler had been loaded anew when it was ordered.
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
     :ivar process: its transport; None until it lives.
@@ -114,6 +115,7 @@ class Child:
     __slots__ = (
         "channel",
         "connection",
+        "generation",
         "left",
         "peer",
         "pid",
@@ -130,6 +132,7 @@ class Child:
         self.protocol = protocol
         self.since = since
         self.left = left
+        self.generation = 0
         self.state = State.ORDERED
         self.process: IProcessTransport | None = None
         self.pid: int | None = None

@@ -43,6 +43,7 @@ class _Template(ProcessProtocol):
     """
     One template process, its channel, and what it has been asked for.
 
+    :ivar dismissed: another has taken over; it goes when it has done what it was asked for.
     :ivar requests: children that it was asked for and that have not been heard of,
         by their tickets.
     """
@@ -52,6 +53,7 @@ class _Template(ProcessProtocol):
         self.requests: dict[int, Child] = {}
         self.ready = False
         self.ended = False
+        self.dismissed = False
         self.pid: int | None = None
         self.channel: Channel
         self._launcher = launcher
@@ -92,12 +94,14 @@ class ForkLauncher:
         self._current: _Template | None = None
         self._templates: set[_Template] = set()
         self._with_channel = orders["connections_per_child"] > 1 or orders["listened_to"]
-        self._restart = Backoff(reactor, self._start_template, first=0.1, most=30.0)
+        self._candidate: _Template | None = None
+        self._reloading: Deferred[bool] | None = None
+        self._restart = Backoff(reactor, self._start_first, first=0.1, most=30.0)
         self._stopped: Deferred[None] | None = None
 
     def start(self, pool: Pool) -> None:
         self._pool = pool
-        self._start_template()
+        self._start_first()
 
     def ready(self) -> bool:
         template = self._current
@@ -146,6 +150,17 @@ class ForkLauncher:
                     self._journal.template_stuck(template.pid, seconds)
                     template.kill()
 
+    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+        self._orders = orders
+        if self._candidate is not None:
+            self._candidate.kill()
+            self._reload_is_over(False)
+        over = self._reloading = Deferred()
+        self._candidate = self._start_template()
+        if self._candidate is None:
+            self._reload_is_over(False)
+        return over
+
     def stop(self) -> Deferred[None]:
         self._restart.cancel()
         self._stopped = Deferred()
@@ -162,13 +177,18 @@ class ForkLauncher:
         """A template process has ended and has been waited for; its channel may not
         have, since a child that it forked just now holds it too."""
         template.ended = True
-        if self._current is template:
+        if template is self._candidate:
+            self._candidate = None
+            if self._stopped is None:
+                self._journal.reload_failed(reason_text(reason))
+            self._reload_is_over(False)
+        elif template is self._current:
             self._current = None
-        if self._stopped is None:
-            if self._reactor.seconds() - template.started > _HEALTHY:
-                self._restart.succeeded()
-            delay = self._restart.failed()
-            self._journal.template_ended(template.pid, reason_text(reason), delay)
+            if self._stopped is None:
+                if self._reactor.seconds() - template.started > _HEALTHY:
+                    self._restart.succeeded()
+                delay = self._restart.failed()
+                self._journal.template_ended(template.pid, reason_text(reason), delay)
         if template.channel.closed:
             self._let_go(template)
 
@@ -192,7 +212,8 @@ class ForkLauncher:
         if self._stopped is not None and not self._templates:
             self._stopped.callback(None)
 
-    def _start_template(self) -> None:
+    def _start_template(self) -> _Template | None:
+        """:returns: the template, which is not ready yet; None if it cannot be started."""
         template = _Template(self, self._reactor.seconds())
         try:
             template.channel, theirs = open_channel(
@@ -202,27 +223,50 @@ class ForkLauncher:
             )
         except OSError as failure:
             self._cannot_start(failure)
-            return
+            return None
         try:
             template.channel.send(wire.pack(wire.ORDERS, payload=wire.marshalled(self._orders)))
             self._starter.start("template", template, theirs)
         except OSError as failure:
             template.channel.close()
             self._cannot_start(failure)
-        else:
-            self._current = template
-            self._templates.add(template)
+            return None
         finally:
             theirs.close()
+        self._templates.add(template)
+        return template
+
+    def _start_first(self) -> None:
+        """Start a template when there is none."""
+        self._current = self._start_template()
+        if self._current is None:
+            self._restart.failed()
+
+    def _take_over(self, template: _Template) -> None:
+        """*template* was started to replace the current one, and is ready."""
+        old, self._current, self._candidate = self._current, template, None
+        self._restart.cancel()
+        if old is not None:
+            old.dismissed = True
+            self._dismiss(old)
+        self._pool.renew()
+        self._journal.reloaded(template.pid)
+        self._reload_is_over(True)
+
+    def _reload_is_over(self, well: bool) -> None:
+        over, self._reloading = self._reloading, None
+        if over is not None:
+            over.callback(well)
 
     def _cannot_start(self, failure: OSError) -> None:
-        delay = self._restart.failed()
-        self._journal.template_not_started(os.strerror(failure.errno or 0), delay)
+        self._journal.template_not_started(os.strerror(failure.errno or 0))
 
     def _received(self, template: _Template, message: wire.Message) -> None:
         if message.kind == wire.READY:
             template.ready = True
             self._journal.template_ready(message.number)
+            if template is self._candidate:
+                self._take_over(template)
             self._pool.launcher_changed()
             return
         child = template.requests.pop(message.ticket, None)
@@ -237,7 +281,7 @@ class ForkLauncher:
             self._pool.alive(child, took=child.connection is not None)
         elif message.kind == wire.FAILED:
             self._pool.failed(child, message.number)
-        if self._stopped is not None:
+        if self._stopped is not None or template.dismissed:
             self._dismiss(template)
 
     def _dismiss(self, template: _Template) -> None:

@@ -77,6 +77,14 @@ class Journal:
         """An accepted connection is closed without having been served."""
         self._warn(f"connection refused peer={peer} reason={reason!r}")
 
+    def given_up_more(self, source: str, more: int) -> None:
+        """Further connections of a source that were refused within the same second."""
+        self._warn(f"connections refused source={source} more={more}")
+
+    def penalized(self, source: str, seconds: float) -> None:
+        """A source is refused for a while, since a child that served it came to grief."""
+        self._warn(f"penalty source={source} seconds={seconds:g}")
+
     def child_wrote(self, pid: int, text: str) -> None:
         """A line of a child's standard error."""
         self._say(f"child wrote pid={pid}: {printable(text)}")
@@ -93,9 +101,9 @@ class Journal:
         """The template has died; a new one is started after *delay* seconds."""
         self._warn(f"template ended pid={pid} {status}: replaced in {delay:.1f} seconds")
 
-    def template_not_started(self, reason: str, delay: float) -> None:
-        """No template could be started; tried again after *delay* seconds."""
-        self._warn(f"cannot start the template: {reason}: trying again in {delay:.1f} seconds")
+    def template_not_started(self, reason: str) -> None:
+        """No template could be started."""
+        self._warn(f"cannot start the template: {reason}; trying again")
 
     def template_stuck(self, pid: int | None, seconds: float) -> None:
         """The template does not answer, and is killed."""
@@ -132,6 +140,22 @@ class Journal:
     def stopping(self, serving: int, grace: float) -> None:
         """Ports are closed; the children that serve are waited for."""
         self._say(f"stopping children={serving} grace={grace:g}")
+
+    def draining(self, left: int) -> None:
+        """Some time has passed, and children are still busy."""
+        self._say(f"draining children={left}")
+
+    def reloading(self) -> None:
+        """The handler is loaded anew."""
+        self._say("reloading")
+
+    def reloaded(self, pid: int | None) -> None:
+        """A new template has taken over."""
+        self._say(f"reloaded pid={pid}")
+
+    def reload_failed(self, status: str) -> None:
+        """The new template has ended before it was ready; the old one goes on."""
+        self._warn(f"reload failed {status}: the old template goes on")
 
     def signalled(self, name: str, count: int) -> None:
         """Children that are still there at shutdown get a signal."""

@@ -4,7 +4,7 @@ What the pool asks of a launcher, whichever it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -33,6 +33,13 @@ class Launcher(Protocol):
 
     def stuck(self, child: Child, seconds: float) -> None:
         """An ordered child has not come to life for so long: do something."""
+
+    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+        """
+        Use *orders*, and what is on the disk now, for the children to come.
+
+        :returns: fires when that is over, with whether it went well.
+        """
 
     def stop(self) -> Deferred[None]:
         """

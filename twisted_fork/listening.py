@@ -268,16 +268,22 @@ class Gate:
         self._finished = False
         self._backoff = Backoff(reactor, self.open)
 
-    def open(self) -> None:
-        """Accept connections from now on; there is room."""
+    def open(self) -> bool:
+        """
+        Accept connections from now on; there is room.
+
+        :returns: whether this is the first time.
+        """
         if self._open or self._finished or self._backoff.waiting:
-            return
+            return False
         self._open = True
-        if not self._announced:
-            self._announced = True
-            self._journal.accepting(port.address for port in self._ports)
         for acceptor in self._acceptors:
             self._reactor.addReader(acceptor)
+        if self._announced:
+            return False
+        self._announced = True
+        self._journal.accepting(port.address for port in self._ports)
+        return True
 
     def close(self) -> None:
         """Accept nothing until open is called."""

@@ -36,10 +36,15 @@ def _is_flag(setting: Field[Any]) -> bool:
 
 def _parameters() -> list[list[Any]]:
     return [
-        [option_name(s.name), s.metadata["short"], s.default, s.metadata["help"]]
+        [option_name(s.name), s.metadata["short"], _shown(s.default), s.metadata["help"]]
         for s in fields(Settings)
         if not _is_flag(s) and not repeatable(s)
     ]
+
+
+def _shown(default: Any) -> Any:
+    """A default as usage.Options shows it; what is no number or text shows itself."""
+    return None if isinstance(default, tuple) else default
 
 
 def _flags() -> list[list[Any]]:

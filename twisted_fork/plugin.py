@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted_fork.handler import Handler, InvalidHandler
 from twisted_fork.listening import CannotListen
+from twisted_fork.notify import Notifier
 from twisted_fork.options import ServerOptions, refuse
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting
@@ -53,25 +54,46 @@ def _whom(options: ServerOptions) -> tuple[int | None, int | None]:
 
 class TwistdService(ForkingService):
     """
-    A ForkingService that is all that its process is for: SIGTERM and SIGINT stop it,
-    with exit status 0, and the second one hurries it.
+    A ForkingService that is all that its process is for: SIGTERM and SIGINT stop it, with
+    exit status 0, and the second one hurries it; SIGHUP reloads it; systemd is told.
     """
 
     def startService(self) -> None:
         """Start, and take the signals as soon as the reactor has installed its own."""
+        self._notifier = Notifier(self._reactor)
         super().startService()
         self._reactor.callWhenRunning(self._take_signals)
 
+    def stopService(self) -> Any:
+        """Stop; see ForkingService."""
+        self._notifier.stopping()
+        return super().stopService().addBoth(self._said_goodbye)
+
+    def reload(self) -> None:
+        """Reload; see ForkingService."""
+        self._notifier.reloading()
+        super().reload()
+
+    def settled(self) -> None:
+        """Connections are accepted, or a reload is over."""
+        self._notifier.ready()
+
+    def _said_goodbye(self, result: Any) -> Any:
+        self._notifier.close()
+        return result
+
     def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+        self._reactor.callFromThread(self._act, signal.Signals(number))
 
-    def _stop(self, name: str) -> None:
-        if self.running:
-            self._journal.stop_asked_for(name)
+    def _act(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            self.reload()
+        elif self.running:
+            self._journal.stop_asked_for(number.name)
             self._reactor.stop()
         else:
             self.hurry()

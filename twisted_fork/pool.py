@@ -43,6 +43,8 @@ class Pool:
         or has not been asked.
     :param last_words: is called with the pid of a child that has not ended well,
         before that is logged.
+    :param crashed: is called with the source of a connection whose child was ended by a
+        signal.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Pool:
         protocol: type[ChildProtocol],
         room: Callable[[], object],
         last_words: Callable[[int], object],
+        crashed: Callable[[str], object] = lambda source: None,
     ) -> None:
         self.settings = settings
         self.journal = journal
@@ -66,11 +69,12 @@ class Pool:
         self._listens = protocol.listens()
         self._room = room
         self._last_words = last_words
+        self._crashed = crashed
         self._waiting: deque[Connection] = deque()
         self._reserved = 0
         self._refused = True
         self._placing = False
-        self._sources = Sources()
+        self.sources = Sources()
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
@@ -94,12 +98,16 @@ class Pool:
         self._refused = not may
         return may
 
+    def is_full(self) -> bool:
+        """Whether as many connections are being served as may be."""
+        return not self.stopping and self.look().busy >= self.settings.max_children
+
     # What is wanted
 
     def serve(self, connection: Connection) -> None:
         """Give a connection to a child; if that is not possible just now, later."""
         self.upkeep.busy()
-        connection.number = self._sources.began(connection.source)
+        connection.number = self.sources.began(connection.source)
         self._place(connection)
 
     def reserve(self, places: int) -> None:
@@ -117,6 +125,13 @@ class Pool:
         """Let a child go that serves nothing."""
         self.children.move(child, Event.DISMISSED)
         child.close_channel()
+
+    def renew(self) -> None:
+        """Children from now on are of a new generation: let the old go as they get idle."""
+        self.children.generation += 1
+        for child in self.children.longest_idle(self.children.idle):
+            self.dismiss(child)
+        self._settle()
 
     def stop(self) -> Deferred[None]:
         """
@@ -234,7 +249,9 @@ class Pool:
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
-            self._sources.ended(child.source)
+            self.sources.ended(child.source)
+            if reason.value.signal is not None and not self.stopping:  # type: ignore[union-attr]
+                self._crashed(child.source)
             self.journal.ended(child.peer, child.pid, status, self._clock.seconds() - child.since)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
@@ -294,14 +311,14 @@ class Pool:
     def _ready(self, child: Child) -> None:
         seconds = self._clock.seconds() - child.since
         self._idle_now(child, Event.READY)
-        self._sources.ended(child.source)
+        self.sources.ended(child.source)
         self.journal.ready_again(child.peer, child.pid, seconds)
         self._settle()
 
     def _idle_now(self, child: Child, event: Event) -> None:
         self.children.move(child, event)
         child.since = self._clock.seconds()
-        if self.stopping:
+        if self.stopping or child.generation != self.children.generation:
             self.dismiss(child)
         elif child.channel is None:
             self.children.unusable(child)
@@ -320,7 +337,7 @@ class Pool:
     def _give_up(self, connection: Connection, reason: str) -> None:
         self.journal.given_up(connection.peer, reason)
         connection.close()
-        self._sources.ended(connection.source)
+        self.sources.ended(connection.source)
 
     def _settle(self) -> None:
         """Something has changed: place who waits, then let others in."""

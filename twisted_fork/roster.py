@@ -22,11 +22,13 @@ class Roster:
 
     :ivar busy: how many serve a connection, or were given or ordered for one.
     :ivar ordered: how many will wait for one as soon as they live.
+    :ivar generation: of the children that are added.
     """
 
     def __init__(self) -> None:
         self.busy = 0
         self.ordered = 0
+        self.generation = 0
         self._children: dict[int, Child] = {}
         self._idle: dict[Child, None] = {}
         self._tickets = itertools.count(1)
@@ -38,6 +40,7 @@ class Roster:
         :param bearing: for a connection that waits for it.
         """
         child = Child(next(self._tickets), protocol, since, left)
+        child.generation = self.generation
         child.state = State.BEARING if bearing else State.ORDERED
         self._children[child.ticket] = child
         self._count(child.state, 1)

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol
+from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
 from twisted_fork.handler import Handler, InvalidHandler, Program, handler_from
@@ -81,7 +82,7 @@ class ForkingService(Service):
         self._pool: Pool | None = None
         self._gate: Gate | None = None
         self._admission: Admission | None = None
-        self._step: IDelayedCall | None = None
+        self._drain: Drain | None = None
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -177,20 +178,28 @@ class ForkingService(Service):
             self._protocol,
             room=self._let_in,
             last_words=self._stderr.child_ended,
+            crashed=self._penalize,
         )
         self._admission = Admission(self._reactor, self.settings, self._pool, self._journal)
         self._gate = Gate(
             self._reactor,
             self._ports,
             self._journal,
-            self._pool.may_accept,
+            self._admission.may_accept,
             self._admission.accepted,
         )
         launcher.start(self._pool)
 
+    def _penalize(self, source: str) -> None:
+        assert self._admission is not None
+        penalties = self._admission.judge.penalties
+        if penalties is not None:
+            seconds = penalties.offended(source, self._reactor.seconds())
+            self._journal.penalized(source, seconds)
+
     def _let_in(self) -> None:
-        if self._gate is not None:
-            self._gate.open()
+        if self._gate is not None and self._gate.open():
+            self.settled()
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -205,32 +214,31 @@ class ForkingService(Service):
         yield self._gate.finish()
         if self._admission is not None:
             self._admission.stop()
-        empty = self._pool.stop()
-        if not empty.called:
-            self._journal.stopping(len(self._pool.children), self.settings.grace)
-            self._step = self._reactor.callLater(self.settings.grace, self._terminate)
-        yield empty
-        if self._step is not None and self._step.active():
-            self._step.cancel()
+        self._drain = Drain(self._reactor, self._pool, self._journal, self.settings.grace)
+        yield self._drain.begin()
         self._stderr.close()
         self._journal.stopped()
-        self._pool = self._gate = self._stderr = None
+        self._pool = self._gate = self._stderr = self._admission = self._drain = None
         self._ports = []
 
     def hurry(self) -> None:
         """While stopping: do not wait for the grace to pass."""
-        if self._step is not None and self._step.active():
-            self._step.reset(0)
+        if self._drain is not None:
+            self._drain.hurry()
 
-    def _terminate(self) -> None:
-        assert self._pool is not None
-        self._journal.signalled("SIGTERM", self._pool.signal("TERM"))
-        self._step = self._reactor.callLater(self.settings.grace, self._kill)
+    def reload(self) -> None:
+        """
+        Load the handler and the certificates anew: a new template is started, and takes
+        over when it is ready.  Spares of the old one go, busy children finish.  If it does
+        not become ready the old one goes on, and the log says so.
+        """
+        if self._pool is not None and self.running:
+            self._journal.reloading()
+            self._pool.launcher.reload(self._orders()).addCallback(lambda _: self.settled())
 
-    def _kill(self) -> None:
-        assert self._pool is not None
-        self._journal.signalled("SIGKILL", self._pool.signal("KILL"))
-        self._pool.launcher.kill()
+    def settled(self) -> None:
+        """Called when connections are accepted after a start, and when a reload is over; to
+        be overridden."""
 
 
 def _uses_select(reactor: Any) -> bool:

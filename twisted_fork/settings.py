@@ -79,6 +79,47 @@ _NETWORKS = Kind(
 )
 
 
+def _prefix(text: str) -> tuple[int, int]:
+    v4, _, v6 = text.partition(":")
+    return int(v4), int(v6 or 64)
+
+
+def _is_prefix(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(type(bits) is int for bits in value)
+        and 0 <= value[0] <= 32
+        and 0 <= value[1] <= 128
+    )
+
+
+def _rate(text: str) -> tuple[int, float]:
+    count, slash, seconds = text.partition("/")
+    if not slash:
+        raise ValueError
+    return int(count), float(seconds)
+
+
+def _is_rate(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and type(value[0]) is int
+        and 1 <= value[0] <= 1_000_000
+        and 0 < value[1] <= 1_000_000
+    )
+
+
+def _or_none(kind: Kind) -> Kind:
+    return Kind(kind.make, lambda value: value is None or kind.fits(value), kind.wanted)
+
+
+_PREFIX = Kind(_prefix, _is_prefix, "bits of IPv4 and IPv6 addresses, such as 24:56")
+_RATE = Kind(_rate, _is_rate, "connections per seconds, such as 10/60")
+_TEXT = Kind(str, lambda value: value is None or isinstance(value, str), "a text")
+
+
 def _setting(default: Any, kind: Kind, text: str, short: str | None = None) -> Any:
     return field(default=default, metadata={"help": text, "short": short, "kind": kind})
 
@@ -149,6 +190,42 @@ class Settings:
         " [default: loopback, and Unix sockets]",
     )
 
+    allow: tuple[str, ...] = _setting(
+        (),
+        _NETWORKS,
+        "network that may connect, may be given several times; the most specific of all"
+        " networks decides, and whoever is in none is out [default: everybody]",
+    )
+    deny: tuple[str, ...] = _setting(
+        (), _NETWORKS, "network that may not connect, may be given several times"
+    )
+    max_per_source: int | None = _setting(
+        None, _or_none(_whole(1, 1_000_000)), "connections served at once of one source"
+    )
+    source_prefix: tuple[int, int] = _setting(
+        (32, 64),
+        _PREFIX,
+        "bits of IPv4 and IPv6 addresses that make a source [default: 32:64]",
+    )
+    rate: tuple[int, float] | None = _setting(
+        None,
+        _RATE,
+        "N/SECONDS, new connections of one source: a burst of N, refilled evenly",
+    )
+    penalty: float | None = _setting(
+        None,
+        _or_none(_seconds(0.001, 1_000_000)),
+        "seconds for which a source is refused whose child crashed; doubled each time,"
+        " up to 32-fold",
+    )
+    when_full: str = _setting(
+        "wait",
+        _one_of("wait", "refuse"),
+        "at --max-children, wait: leave connections in the backlog; refuse: accept and"
+        " close them at once",
+    )
+    banner_refused: str | None = _setting(None, _TEXT, "sent to peers that are refused")
+
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
@@ -165,8 +242,8 @@ def option_name(setting: str) -> str:
 
 
 def repeatable(setting: Field[Any]) -> bool:
-    """Whether the option may be given several times: its field is a tuple."""
-    return isinstance(setting.default, tuple)
+    """Whether the option may be given several times: its field is a tuple of what is given."""
+    return setting.metadata["kind"] is _NETWORKS
 
 
 def parse(setting: Field[Any], text: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -92,6 +92,13 @@ class SpawnLauncher:
         if seconds > _PATIENCE:
             self._journal.child_stuck(child.pid, child.peer, seconds)
             child.kill()
+
+    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+        """Every new child loads its handler anyway; those that wait have the old one."""
+        self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
+        self._pool.renew()
+        self._journal.reloaded(None)
+        return succeed(True)
 
     def stop(self) -> Deferred[None]:
         self._stopped = Deferred()

@@ -1,0 +1,75 @@
+"""
+Networks: who may connect, and who counts as the same source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+__all__ = ["Guard", "Prefixes", "address_of"]
+
+_REMEMBERED = 4096
+"""Hosts whose verdict is remembered, since working it out takes longer than accepting."""
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address:
+    """
+    The address of *host*, without its scope; an IPv4 address that an IPv6 socket shows
+    (RFC 4291 section 2.5.5.2) as what it is.
+
+    :raises ValueError: it is none.
+    """
+    address = ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
+
+
+class Guard:
+    """
+    Says who may connect: the most specific network that a host is in decides, of two
+    that are equally so the one that denies; a host in none may connect, unless there are
+    networks that may.
+    """
+
+    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
+        allowed = [(ip_network(network), True) for network in allow]
+        denied = [(ip_network(network), False) for network in deny]
+        self._default = not allowed
+        # the most specific first, and of equals the one that denies
+        self._rules = sorted(allowed + denied, key=lambda rule: (-rule[0].prefixlen, rule[1]))
+        self.admits = lru_cache(_REMEMBERED)(self._admits) if self._rules else self._everyone
+        """admits(host): whether *host* may connect."""
+
+    def _everyone(self, host: str) -> bool:
+        return True
+
+    def _admits(self, host: str) -> bool:
+        address = address_of(host)
+        for network, verdict in self._rules:
+            if address.version == network.version and address in network:
+                return verdict
+        return self._default
+
+
+class Prefixes:
+    """
+    Says whose connection it is: all hosts of one network are one source.
+
+    :param v4: bits of an IPv4 address that make a source.
+    :param v6: bits of an IPv6 address that do.
+    """
+
+    def __init__(self, v4: int = 32, v6: int = 64) -> None:
+        self._bits = {4: v4, 6: v6}
+        self.source = lru_cache(_REMEMBERED)(self._source)
+        """source(host): the network, or the host itself, as text."""
+
+    def _source(self, host: str) -> str:
+        address: Any = address_of(host)
+        bits = self._bits[address.version]
+        if bits == address.max_prefixlen:
+            return str(address)
+        return str(ip_network((address, bits), strict=False))
