@@ -25,6 +25,7 @@ from twisted.internet.protocol import ProcessProtocol
 if TYPE_CHECKING:
     from twisted_fork.accepted import Connection
     from twisted_fork.channels import Channel
+    from twisted_fork.deadlines import Deadline
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
 
@@ -109,12 +110,14 @@ class Child:
     :ivar peer: of the connection that it has or had last; empty before the first.
     :ivar source: whose connection that is or was.
     :ivar connection: one that it was given and has not taken yet.
+    :ivar deadline: of its connection; None if there are no time limits.
     :ivar channel: None if it has none, or none any more.
     """
 
     __slots__ = (
         "channel",
         "connection",
+        "deadline",
         "generation",
         "left",
         "peer",
@@ -140,6 +143,7 @@ class Child:
         self.source = ""
         self.connection: Connection | None = None
         self.channel: Channel | None = None
+        self.deadline: Deadline | None = None
 
     def lives(self, process: IProcessTransport) -> None:
         """It has a process, hence a pid, which it keeps when the process has ended."""
@@ -151,6 +155,11 @@ class Child:
         self.connection = connection
         self.peer = connection.peer
         self.source = connection.source
+
+    def over(self) -> None:
+        """Its connection is over: no time limit applies any more."""
+        if self.deadline is not None:
+            self.deadline.cancel()
 
     def kill(self) -> None:
         """SIGKILL, if it lives."""

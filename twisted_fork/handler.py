@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from twisted_fork import limits
 from twisted_fork.settings import Settings
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
@@ -109,7 +110,8 @@ class Program:
     def direct(self, settings: Settings) -> bool:
         """Whether the reactor process can execute it without anybody's help: nothing has
         to be done between the fork and the execution."""
-        return self.chdir is None and settings.tls_certificate is None
+        plain = self.chdir is None and settings.tls_certificate is None
+        return plain and limits.order(settings) is None
 
     def order(self) -> dict[str, Any]:
         """What a template is told: plain values."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
+from resource import struct_rusage
 from typing import Any
 
 from twisted.logger import Logger
@@ -52,13 +53,36 @@ class Journal:
             line = f"served peer={peer} pid={pid} seconds={seconds:.3f}"
             self._say(line, peer=peer, pid=pid, seconds=seconds)
 
-    def ended(self, peer: str, pid: int | None, status: str, seconds: float) -> None:
-        """A child that served a connection has ended."""
-        bad = status != "exit=0"
-        if bad or not self.quiet:
-            line = f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}"
-            say = self._warn if bad else self._say
-            say(line, peer=peer, pid=pid, status=status, seconds=seconds)
+    def ended(
+        self,
+        peer: str,
+        pid: int | None,
+        status: str,
+        seconds: float,
+        usage: struct_rusage | None = None,
+        limit: str | None = None,
+    ) -> None:
+        """
+        A child that served a connection has ended.
+
+        :param usage: what it used in all its life, where that is known.
+        :param limit: the limit that ended it, if one did.
+        """
+        bad = status != "exit=0" or limit is not None
+        if self.quiet and not bad:
+            return
+        line = f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}"
+        if usage is not None:
+            cpu = usage.ru_utime + usage.ru_stime
+            line += f" cpu={cpu:.3f} memory={usage.ru_maxrss}K"
+        if limit is not None:
+            line += f" limit={limit}"
+        say = self._warn if bad else self._say
+        say(line, peer=peer, pid=pid, status=status, seconds=seconds, limit=limit)
+
+    def limit_reached(self, peer: str, pid: int | None, limit: str) -> None:
+        """A time limit ends a connection."""
+        self._warn(f"limit reached peer={peer} pid={pid} limit={limit}: SIGTERM")
 
     def ended_unserved(self, peer: str, pid: int | None, status: str, again: bool) -> None:
         """A child has ended before it took the connection that it was given."""

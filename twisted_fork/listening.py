@@ -129,11 +129,12 @@ class Port:
         host = port.socket.getsockname()
         self.socket = _socket.socket(fileno=os.dup(port.fileno()))
         self.socket.setblocking(False)
+        self.is_unix = self.socket.family == socket.AF_UNIX
         self.address = _address_text(self.socket.family, host)
 
     def configure(self, keepalive: bool, nodelay: bool) -> None:
         """Set options that accepted TCP connections inherit (socket(7), tcp(7))."""
-        if self.socket.family != socket.AF_UNIX:
+        if not self.is_unix:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keepalive)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
 

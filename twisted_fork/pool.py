@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
+from twisted_fork.deadlines import Deadline, Traffic, limit_of
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.launcher import Launcher
@@ -67,6 +69,8 @@ class Pool:
         self._clock = clock
         self._protocol = protocol
         self._listens = protocol.listens()
+        limits = (settings.idle_timeout, settings.session_timeout)
+        self._limited = any(limit is not None for limit in limits)
         self._room = room
         self._last_words = last_words
         self._crashed = crashed
@@ -189,6 +193,8 @@ class Pool:
         """
         self.children.move(child, Event.TAKEN)
         assert child.connection is not None
+        if self._limited:
+            self._limit(child, child.connection)
         child.connection.close()
         child.connection = None
         child.left -= 1
@@ -249,10 +255,7 @@ class Pool:
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
-            self.sources.ended(child.source)
-            if reason.value.signal is not None and not self.stopping:  # type: ignore[union-attr]
-                self._crashed(child.source)
-            self.journal.ended(child.peer, child.pid, status, self._clock.seconds() - child.since)
+            self._served(child, reason)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
             if not self.stopping:
@@ -308,7 +311,40 @@ class Pool:
             child.kill()
         self.upkeep.watch()
 
+    def _limit(self, child: Child, connection: Connection) -> None:
+        settings = self.settings
+        traffic = None
+        if settings.idle_timeout is not None:
+            traffic = Traffic(connection.descriptor)
+        child.deadline = Deadline(
+            self._clock,
+            self.journal,
+            child,
+            traffic,
+            settings.session_timeout,
+            settings.idle_timeout,
+            settings.grace,
+        )
+
+    def _served(self, child: Child, reason: Failure) -> None:
+        """A child that served a connection has ended."""
+        self.sources.ended(child.source)
+        limit = limit_of(child, reason)
+        ending: Any = reason.value
+        if (ending.signal is not None or limit is not None) and not self.stopping:
+            self._crashed(child.source)
+        seconds = self._clock.seconds() - child.since
+        self.journal.ended(
+            child.peer,
+            child.pid,
+            reason_text(reason),
+            seconds,
+            getattr(child.process, "usage", None),
+            limit,
+        )
+
     def _ready(self, child: Child) -> None:
+        child.over()
         seconds = self._clock.seconds() - child.since
         self._idle_now(child, Event.READY)
         self.sources.ended(child.source)
@@ -360,6 +396,7 @@ class Pool:
         self.children.remove(child)
         child.connection = None
         child.close_channel()
+        child.over()
 
     def _look_whether_empty(self) -> None:
         if self._launcher_stopped is None or self._empty.called or self.children:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from resource import struct_rusage
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import (
@@ -64,10 +65,22 @@ class ForkedProcess:
 
     :param ended: is called once, after the child has been waited for, with a Failure
         of ProcessDone or ProcessTerminated.
+    :ivar usage: what the child has used, once it has ended: see getrusage(2).
+    :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar pid: cannot become anybody else's before ``ended`` is called.
     """
 
-    __slots__ = ("__weakref__", "_backoff", "_ended", "_fd", "_over", "_reactor", "pid")
+    __slots__ = (
+        "__weakref__",
+        "_backoff",
+        "_ended",
+        "_fd",
+        "_over",
+        "_reactor",
+        "ends_its_group",
+        "pid",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -81,6 +94,8 @@ class ForkedProcess:
         self._ended = ended
         self._fd = -1
         self._over = False
+        self.ends_its_group = False
+        self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
         try:
             self._fd = os.pidfd_open(pid)
@@ -152,10 +167,19 @@ class ForkedProcess:
     def connectionLost(self, reason: Failure) -> None:
         self._wait()
 
+    def _kill_group(self) -> None:
+        """The child has ended, and its pid is still its own: end who is left of its group."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except OSError:
+            pass
+
     def _wait(self) -> bool:
         status: int | None
         try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG | _WALL)
+            if self.ends_its_group and self._fd >= 0:
+                self._kill_group()
+            pid, status, self.usage = os.wait4(self.pid, os.WNOHANG | _WALL)
         except ChildProcessError:
             pid, status = self.pid, None
         if pid == 0:

@@ -136,6 +136,11 @@ class ForkingService(Service):
                 self._ports.append(open_port(endpoint, description))
             for port in self._ports:
                 port.configure(self.settings.keepalive, self.settings.nodelay)
+            if self.settings.idle_timeout and any(port.is_unix for port in self._ports):
+                raise InvalidSetting(
+                    "--idle-timeout cannot be kept on Unix sockets, where the kernel does not"
+                    " tell when something was sent; --session-timeout can"
+                )
         except Exception:
             for port in self._ports:
                 port.close()

@@ -115,6 +115,22 @@ def _or_none(kind: Kind) -> Kind:
     return Kind(kind.make, lambda value: value is None or kind.fits(value), kind.wanted)
 
 
+def _size(text: str) -> int:
+    """Bytes, from a number and one of the letters K, M, G."""
+    power = " KMG".index(text[-1:].upper()) if text[-1:].isalpha() else 0
+    return int(text.rstrip("kKmMgG")) << 10 * power
+
+
+def _bytes(minimum: int) -> Kind:
+    fits = _whole(minimum, 2**62).fits
+    return Kind(_size, fits, f"a number of bytes from {minimum}, with K, M or G for more")
+
+
+def _octal(text: str) -> int:
+    return int(text, 8)
+
+
+_UMASK = Kind(_octal, _whole(0, 0o777).fits, "an octal number from 0 to 777")
 _PREFIX = Kind(_prefix, _is_prefix, "bits of IPv4 and IPv6 addresses, such as 24:56")
 _RATE = Kind(_rate, _is_rate, "connections per seconds, such as 10/60")
 _TEXT = Kind(str, lambda value: value is None or isinstance(value, str), "a text")
@@ -225,6 +241,41 @@ class Settings:
         " close them at once",
     )
     banner_refused: str | None = _setting(None, _TEXT, "sent to peers that are refused")
+
+    idle_timeout: float | None = _setting(
+        None,
+        _or_none(_seconds(0.001, 100_000_000)),
+        "end a TCP connection on which nothing was received or sent for so many seconds",
+    )
+    session_timeout: float | None = _setting(
+        None,
+        _or_none(_seconds(0.001, 100_000_000)),
+        "end a connection that has lasted so many seconds",
+    )
+    cpu_seconds: int | None = _setting(
+        None, _or_none(_whole(1, 1_000_000_000)), "CPU time that a child may use"
+    )
+    memory: int | None = _setting(
+        None, _or_none(_bytes(1024 * 1024)), "address space that a child may have, such as 512M"
+    )
+    open_files: int | None = _setting(
+        None, _or_none(_whole(8, 1_000_000)), "descriptors that a child may have"
+    )
+    processes: int | None = _setting(
+        None,
+        _or_none(_whole(1, 1_000_000)),
+        "processes that the children's user may have; does not bind root",
+    )
+    file_size: int | None = _setting(
+        None, _or_none(_bytes(0)), "size of files that a child may write"
+    )
+    nice: int | None = _setting(None, _or_none(_whole(-20, 19)), "priority of children")
+    umask: int | None = _setting(None, _or_none(_UMASK), "umask of children")
+    user: str | None = _setting(None, _TEXT, "user that children run as; the server stays root")
+    group: str | None = _setting(None, _TEXT, "group that children run as")
+    no_new_privs: bool = _setting(
+        False, _FLAG, "children cannot gain privileges by executing programs; on with --user"
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
-from twisted_fork import inside
+from twisted_fork import inside, limits
 from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
 from twisted_fork.settings import Settings
@@ -116,6 +116,7 @@ def orders(
         "handler": handler.order(),
         "handshake_timeout": settings.handshake_timeout,
         "launcher": settings.launcher,
+        "limits": limits.order(settings),
         "listened_to": listened_to,
         "path": path or sys.path,
         "tls": tls,

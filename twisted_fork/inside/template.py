@@ -34,7 +34,7 @@ def main() -> NoReturn:
     try:
         work = worker.Work(orders)
     except Exception as failure:
-        worker.report(failure)
+        sys.stderr.write(f"{failure}\n")
         os._exit(1)
     _rehearse(work)
     gc.collect()
@@ -88,6 +88,7 @@ def _rehearse(work: worker.Work) -> None:
     than the echo are not run, since nobody knows what they would do.
     """
     handler, work.serve = work.serve, echo.serve_descriptor
+    limit, work.limit = work.limit, None
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:
         carried |= wire.CARRIES_CHANNEL
@@ -108,7 +109,7 @@ def _rehearse(work: worker.Work) -> None:
         _live(template, work, message)
         for used in (reactor_process, further, peer):
             used.close()
-    work.serve = handler
+    work.serve, work.limit = handler, limit
 
 
 def _channel_pair() -> tuple[_socket.socket, _socket.socket]:

@@ -16,6 +16,7 @@ from twisted_fork.inside import echo, handlers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 __all__ = ["Work", "exit_now", "live", "rehearse", "report", "say_ready"]
@@ -33,16 +34,27 @@ class Work:
     Made once, in the template or in a spawned child.
 
     :ivar serve: see handlers.load.
+    :ivar limit: puts the limits on a child; None if there are none.
     :ivar listened_to: the reactor process cares for the handler's messages.
     :raises BadHandler, OSError: the handler cannot be loaded.
     """
 
-    __slots__ = ("connections_per_child", "listened_to", "serve")
+    __slots__ = ("connections_per_child", "limit", "listened_to", "serve")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
         self.serve = handlers.load(orders)
+        self.limit = _limiting(orders["limits"])
+
+
+def _limiting(limits: dict[str, Any] | None) -> Callable[[], None] | None:
+    """What applies *limits* to a child."""
+    if limits is None:
+        return None
+    from twisted_fork.inside.limits import apply
+
+    return lambda: apply(limits)
 
 
 def live(work: Work, channel: _socket.socket | None, message: wire.Message | None) -> int:
@@ -57,6 +69,8 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
     :returns: the exit status.
     """
     try:
+        if work.limit is not None:
+            work.limit()
         left = work.connections_per_child
         while True:
             if message is None:

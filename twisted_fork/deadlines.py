@@ -1,0 +1,140 @@
+"""
+Time limits on connections: how long they may last, and how long nothing may happen.
+
+Both end the whole process group of the child, programs and their children too.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import signal
+import struct
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from twisted_fork.child import Child
+from twisted_fork.journal import Journal
+from twisted_fork.later import Later
+from twisted_fork.reaping import ForkedProcess
+
+__all__ = ["Deadline", "Traffic", "end_group", "limit_of"]
+
+_LAST_DATA_SENT = 44
+_LAST_DATA_RECEIVED = 52
+_LONG_ENOUGH = 56
+
+_LIMITS = {signal.SIGXCPU: "cpu-seconds", signal.SIGXFSZ: "file-size"}
+"""Limits whose excess the kernel answers with a signal of its own: setrlimit(2)."""
+
+
+class Traffic:
+    """
+    When something was last received or sent on a TCP connection, as the kernel knows it:
+    it is not read for that.
+
+    It keeps a descriptor of the connection until close.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, os.dup(descriptor))
+
+    def idle(self) -> float:
+        """Seconds since the last byte came or went: tcpi_last_data_sent and its like, see
+        struct tcp_info in linux/tcp.h."""
+        info = self._socket.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 256)
+        if len(info) < _LONG_ENOUGH:
+            return 0.0
+        sent, received = (
+            struct.unpack_from("=I", info, offset)[0]
+            for offset in (_LAST_DATA_SENT, _LAST_DATA_RECEIVED)
+        )
+        return float(min(sent, received)) / 1000
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._socket.close()
+
+
+class Deadline:
+    """
+    The time limits of one connection.
+
+    :param session: seconds that it may last; None for ever.
+    :param idle: seconds that nothing may be received or sent; None for ever.
+    :param grace: seconds between SIGTERM and SIGKILL.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        journal: Journal,
+        child: Child,
+        traffic: Traffic | None,
+        session: float | None,
+        idle: float | None,
+        grace: float,
+    ) -> None:
+        self._journal = journal
+        self._child = child
+        self._traffic = traffic
+        self._idle = idle
+        self._grace = grace
+        self._session_over = Later(clock, lambda: self._end("session-timeout"))
+        self._look = Later(clock, self._look_whether_idle)
+        self._kill = Later(clock, self._kill_group)
+        self.limit: str | None = None
+        if session is not None:
+            self._session_over.arm(session)
+        if idle is not None and traffic is not None:
+            self._look.arm(idle)
+
+    def cancel(self) -> None:
+        """The connection is over."""
+        for later in (self._session_over, self._look, self._kill):
+            later.cancel()
+        if self._traffic is not None:
+            self._traffic.close()
+
+    def _look_whether_idle(self) -> None:
+        assert self._traffic is not None
+        assert self._idle is not None
+        left = self._idle - self._traffic.idle()
+        if left <= 0:
+            self._end("idle-timeout")
+        else:
+            self._look.arm(left)
+
+    def _end(self, limit: str) -> None:
+        if self.limit is None:
+            self.limit = limit
+            self._journal.limit_reached(self._child.peer, self._child.pid, limit)
+            end_group(self._child, signal.SIGTERM)
+            self._kill.arm(self._grace)
+
+    def _kill_group(self) -> None:
+        end_group(self._child, signal.SIGKILL)
+
+
+def end_group(child: Child, number: signal.Signals) -> None:
+    """
+    Send a signal to the child's process group, or to the child alone in the instant
+    before it leads one; whoever of the group is left when the child has ended is killed.
+    """
+    if child.process is None or child.pid is None:
+        return
+    if isinstance(child.process, ForkedProcess):
+        child.process.ends_its_group = True
+    try:
+        os.killpg(child.pid, number)
+    except OSError:
+        child.signal(number.name.removeprefix("SIG"))
+
+
+def limit_of(child: Child, reason: Failure) -> str | None:
+    """Which limit has ended *child*; None if none has."""
+    ending: Any = reason.value
+    if child.deadline is not None and child.deadline.limit is not None:
+        return child.deadline.limit
+    return _LIMITS.get(ending.signal)

@@ -1,0 +1,59 @@
+"""
+Limits that a child puts on itself before its handler runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["apply"]
+
+_PR_SET_NO_NEW_PRIVS = 38
+
+_RESOURCES = {
+    "cpu_seconds": resource.RLIMIT_CPU,
+    "memory": resource.RLIMIT_AS,
+    "open_files": resource.RLIMIT_NOFILE,
+    "processes": resource.RLIMIT_NPROC,
+    "file_size": resource.RLIMIT_FSIZE,
+}
+"""See getrlimit(2)."""
+
+
+def apply(limits: dict[str, Any]) -> None:
+    """
+    Apply *limits*, for good; the order matters, since some take privileges that others
+    give up.
+
+    :raises OSError: one cannot be applied; then nothing may be served.
+    :raises ValueError: likewise.
+    """
+    for name, kind in _RESOURCES.items():
+        value = limits[name]
+        if value is not None:
+            # a second more for CPU time, so that SIGXCPU comes first and SIGKILL then
+            resource.setrlimit(kind, (value, value + (name == "cpu_seconds")))
+    if limits["nice"] is not None:
+        os.setpriority(os.PRIO_PROCESS, 0, limits["nice"])
+    if limits["umask"] is not None:
+        os.umask(limits["umask"])
+    if limits["gid"] is not None:
+        os.setgroups([])
+        os.setgid(limits["gid"])
+    if limits["uid"] is not None:
+        os.setuid(limits["uid"])
+    if limits["no_new_privs"]:
+        _no_new_privileges()
+
+
+def _no_new_privileges() -> None:
+    library = ctypes.PyDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,75 @@
+"""
+Limits on children, as the parent side knows them: what they are told, and whether it can
+be done.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+from typing import Any
+
+from twisted_fork.settings import InvalidSetting, Settings
+
+__all__ = ["order"]
+
+_IN_CHILD = ("cpu_seconds", "memory", "open_files", "processes", "file_size", "nice", "umask")
+
+_HARD = {"open_files": resource.RLIMIT_NOFILE, "processes": resource.RLIMIT_NPROC}
+"""Those whose hard limit somebody may have lowered for us."""
+
+
+def order(settings: Settings, uid: int | None = None) -> dict[str, Any] | None:
+    """
+    What children are told about their limits: plain values; None if there are none.
+
+    :param uid: who the reactor process will be; by default who it is.
+    :raises InvalidSetting: one of them cannot be applied.
+    """
+    told = {name: getattr(settings, name) for name in _IN_CHILD}
+    told["uid"], told["gid"] = _identity(settings, os.geteuid() if uid is None else uid)
+    told["no_new_privs"] = settings.no_new_privs or settings.user is not None
+    if not any(value not in (None, False) for value in told.values()):
+        return None
+    _require_possible(told, os.geteuid() if uid is None else uid)
+    return told
+
+
+def _identity(settings: Settings, uid: int) -> tuple[int | None, int | None]:
+    user = group = None
+    if settings.user is None and settings.group is None:
+        return None, None
+    if settings.user is not None:
+        try:
+            entry = pwd.getpwnam(settings.user)
+        except KeyError:
+            raise InvalidSetting(
+                f"--user cannot be {settings.user!r}: there is no such user"
+            ) from None
+        user, group = entry.pw_uid, entry.pw_gid
+    if settings.group is not None:
+        try:
+            group = grp.getgrnam(settings.group).gr_gid
+        except KeyError:
+            raise InvalidSetting(
+                f"--group cannot be {settings.group!r}: there is no such group"
+            ) from None
+    if uid != 0:
+        raise InvalidSetting("--user and --group need a server that runs as root, and stays so")
+    return user, group
+
+
+def _require_possible(told: dict[str, Any], uid: int) -> None:
+    if uid == 0:
+        return
+    for name, kind in _HARD.items():
+        hard = resource.getrlimit(kind)[1]
+        if told[name] is not None and hard != resource.RLIM_INFINITY and told[name] > hard:
+            raise InvalidSetting(
+                f"--{name.replace('_', '-')} cannot be {told[name]}: the system allows {hard}"
+            )
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if told["nice"] is not None and told["nice"] < nice:
+        raise InvalidSetting(f"--nice cannot be {told['nice']}: it takes root to go below {nice}")
