@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import Any
 
+from twisted_fork.traffic import Traffic
 from twisted_fork.wire import marshalled
 
 __all__ = ["Connection", "peer_text"]
@@ -28,6 +29,7 @@ class Connection:
 
     :ivar descriptor: the socket's; -1 when it is closed here.
     :ivar peer: who connected, as the log shows it.
+    :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
     :ivar local: the address that was connected to, if a proxy has told; otherwise None.
     :ivar source: whose connection it is: the peer's host, or the user of a Unix socket.
     :ivar number: how many connections of the same source are alive, itself included.
@@ -39,6 +41,7 @@ class Connection:
         "address",
         "descriptor",
         "extras",
+        "is_tcp",
         "local",
         "number",
         "peer",
@@ -49,6 +52,7 @@ class Connection:
     def __init__(self, descriptor: int, address: Any) -> None:
         self.descriptor = descriptor
         self.address = address
+        self.is_tcp = isinstance(address, tuple)
         self.peer = peer_text(descriptor, address)
         self.local: Any = None
         self.source = source_of(address, self.peer)
@@ -67,6 +71,15 @@ class Connection:
     def details(self) -> bytes:
         """What a child is told about the connection: plain values, marshalled."""
         return marshalled((self.address, self.local, self.number, self.extras))
+
+    def traffic(self) -> Traffic | None:
+        """Hand the descriptor over to the connection's accounts; or close it, if it is no
+        TCP connection."""
+        if not self.is_tcp:
+            self.close()
+            return None
+        descriptor, self.descriptor = self.descriptor, -1
+        return Traffic(descriptor)
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""

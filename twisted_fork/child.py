@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twisted_fork.accepted import Connection
     from twisted_fork.channels import Channel
     from twisted_fork.deadlines import Deadline
+    from twisted_fork.traffic import Traffic
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
 
@@ -111,6 +112,7 @@ class Child:
     :ivar source: whose connection that is or was.
     :ivar connection: one that it was given and has not taken yet.
     :ivar deadline: of its connection; None if there are no time limits.
+    :ivar traffic: accounts of the connection that it serves; None if that is not TCP.
     :ivar channel: None if it has none, or none any more.
     """
 
@@ -128,6 +130,7 @@ class Child:
         "source",
         "state",
         "ticket",
+        "traffic",
     )
 
     def __init__(self, ticket: int, protocol: ChildProtocol, since: float, left: int) -> None:
@@ -144,6 +147,7 @@ class Child:
         self.connection: Connection | None = None
         self.channel: Channel | None = None
         self.deadline: Deadline | None = None
+        self.traffic: Traffic | None = None
 
     def lives(self, process: IProcessTransport) -> None:
         """It has a process, hence a pid, which it keeps when the process has ended."""
@@ -157,9 +161,13 @@ class Child:
         self.source = connection.source
 
     def over(self) -> None:
-        """Its connection is over: no time limit applies any more."""
+        """Its connection is over: no time limit applies any more, and nothing is counted."""
         if self.deadline is not None:
             self.deadline.cancel()
+            self.deadline = None
+        if self.traffic is not None:
+            self.traffic.close()
+            self.traffic = None
 
     def kill(self) -> None:
         """SIGKILL, if it lives."""

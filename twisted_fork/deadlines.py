@@ -6,10 +6,8 @@ Both end the whole process group of the child, programs and their children too.
 
 from __future__ import annotations
 
-import _socket
 import os
 import signal
-import struct
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -19,42 +17,10 @@ from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 from twisted_fork.reaping import ForkedProcess
 
-__all__ = ["Deadline", "Traffic", "end_group", "limit_of"]
-
-_LAST_DATA_SENT = 44
-_LAST_DATA_RECEIVED = 52
-_LONG_ENOUGH = 56
+__all__ = ["Deadline", "end_group", "limit_of"]
 
 _LIMITS = {signal.SIGXCPU: "cpu-seconds", signal.SIGXFSZ: "file-size"}
 """Limits whose excess the kernel answers with a signal of its own: setrlimit(2)."""
-
-
-class Traffic:
-    """
-    When something was last received or sent on a TCP connection, as the kernel knows it:
-    it is not read for that.
-
-    It keeps a descriptor of the connection until close.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, os.dup(descriptor))
-
-    def idle(self) -> float:
-        """Seconds since the last byte came or went: tcpi_last_data_sent and its like, see
-        struct tcp_info in linux/tcp.h."""
-        info = self._socket.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 256)
-        if len(info) < _LONG_ENOUGH:
-            return 0.0
-        sent, received = (
-            struct.unpack_from("=I", info, offset)[0]
-            for offset in (_LAST_DATA_SENT, _LAST_DATA_RECEIVED)
-        )
-        return float(min(sent, received)) / 1000
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self._socket.close()
 
 
 class Deadline:
@@ -71,14 +37,12 @@ class Deadline:
         clock: Any,
         journal: Journal,
         child: Child,
-        traffic: Traffic | None,
         session: float | None,
         idle: float | None,
         grace: float,
     ) -> None:
         self._journal = journal
         self._child = child
-        self._traffic = traffic
         self._idle = idle
         self._grace = grace
         self._session_over = Later(clock, lambda: self._end("session-timeout"))
@@ -87,20 +51,18 @@ class Deadline:
         self.limit: str | None = None
         if session is not None:
             self._session_over.arm(session)
-        if idle is not None and traffic is not None:
+        if idle is not None and child.traffic is not None:
             self._look.arm(idle)
 
     def cancel(self) -> None:
         """The connection is over."""
         for later in (self._session_over, self._look, self._kill):
             later.cancel()
-        if self._traffic is not None:
-            self._traffic.close()
 
     def _look_whether_idle(self) -> None:
-        assert self._traffic is not None
+        assert self._child.traffic is not None
         assert self._idle is not None
-        left = self._idle - self._traffic.idle()
+        left = self._idle - self._child.traffic.idle()
         if left <= 0:
             self._end("idle-timeout")
         else:

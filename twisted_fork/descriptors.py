@@ -34,10 +34,10 @@ def raise_limit() -> tuple[int, int]:
 
 
 def _per_child(settings: Settings) -> int:
-    """A busy child costs a pidfd, and a channel if it lives on; a spawned one a channel; and
-    its connection is kept if it may not be idle for ever."""
+    """A busy child costs a pidfd, its connection, and a channel if it lives on; a spawned
+    one always a channel."""
     lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 1 + lives_on + (settings.idle_timeout is not None)
+    return 2 + lives_on
 
 
 def needed(settings: Settings, in_use: int) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_fork.traffic import Amount
+
 __all__ = ["Journal"]
 
 
@@ -47,10 +49,14 @@ class Journal:
         if not self.quiet:
             self._say(f"handed over peer={peer} pid={pid}", peer=peer, pid=pid)
 
-    def ready_again(self, peer: str, pid: int | None, seconds: float) -> None:
+    def ready_again(
+        self, peer: str, pid: int | None, seconds: float, amount: Amount | None = None
+    ) -> None:
         """A connection is over, and its child waits for the next."""
         if not self.quiet:
             line = f"served peer={peer} pid={pid} seconds={seconds:.3f}"
+            if amount is not None:
+                line += f" received={amount.received} sent={amount.sent}"
             self._say(line, peer=peer, pid=pid, seconds=seconds)
 
     def ended(
@@ -59,12 +65,14 @@ class Journal:
         pid: int | None,
         status: str,
         seconds: float,
+        amount: Amount | None = None,
         usage: struct_rusage | None = None,
         limit: str | None = None,
     ) -> None:
         """
         A child that served a connection has ended.
 
+        :param amount: bytes that went over the connection, where that is known.
         :param usage: what it used in all its life, where that is known.
         :param limit: the limit that ended it, if one did.
         """
@@ -72,6 +80,8 @@ class Journal:
         if self.quiet and not bad:
             return
         line = f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}"
+        if amount is not None:
+            line += f" received={amount.received} sent={amount.sent}"
         if usage is not None:
             cpu = usage.ru_utime + usage.ru_stime
             line += f" cpu={cpu:.3f} memory={usage.ru_maxrss}K"

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
-from twisted_fork.deadlines import Deadline, Traffic, limit_of
+from twisted_fork.deadlines import Deadline, limit_of
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.launcher import Launcher
@@ -193,10 +193,10 @@ class Pool:
         """
         self.children.move(child, Event.TAKEN)
         assert child.connection is not None
-        if self._limited:
-            self._limit(child, child.connection)
-        child.connection.close()
+        child.traffic = child.connection.traffic()
         child.connection = None
+        if self._limited:
+            self._limit(child)
         child.left -= 1
         if not child.left and not self._listens:
             child.close_channel()
@@ -260,6 +260,7 @@ class Pool:
             self.journal.idle_child_ended(child.pid, status)
             if not self.stopping:
                 self.upkeep.idle_child_ended()
+        child.over()
         self._settle()
         self._look_whether_empty()
 
@@ -311,16 +312,12 @@ class Pool:
             child.kill()
         self.upkeep.watch()
 
-    def _limit(self, child: Child, connection: Connection) -> None:
+    def _limit(self, child: Child) -> None:
         settings = self.settings
-        traffic = None
-        if settings.idle_timeout is not None:
-            traffic = Traffic(connection.descriptor)
         child.deadline = Deadline(
             self._clock,
             self.journal,
             child,
-            traffic,
             settings.session_timeout,
             settings.idle_timeout,
             settings.grace,
@@ -339,16 +336,18 @@ class Pool:
             child.pid,
             reason_text(reason),
             seconds,
+            None if child.traffic is None else child.traffic.amount(),
             getattr(child.process, "usage", None),
             limit,
         )
 
     def _ready(self, child: Child) -> None:
-        child.over()
         seconds = self._clock.seconds() - child.since
         self._idle_now(child, Event.READY)
         self.sources.ended(child.source)
-        self.journal.ready_again(child.peer, child.pid, seconds)
+        amount = None if child.traffic is None else child.traffic.amount()
+        child.over()
+        self.journal.ready_again(child.peer, child.pid, seconds, amount)
         self._settle()
 
     def _idle_now(self, child: Child, event: Event) -> None:
@@ -396,7 +395,6 @@ class Pool:
         self.children.remove(child)
         child.connection = None
         child.close_channel()
-        child.over()
 
     def _look_whether_empty(self) -> None:
         if self._launcher_stopped is None or self._empty.called or self.children:

@@ -28,12 +28,12 @@ def close(connection: _socket.socket, peer_done: bool = False) -> None:
     :param peer_done: the peer is known to have ended its side, so nothing can be
         unread and there is nothing to wait for.
     """
-    if not peer_done:
-        try:
-            connection.shutdown(_socket.SHUT_WR)
+    try:
+        connection.shutdown(_socket.SHUT_WR)
+        if not peer_done:
             _drain(connection, time.monotonic() + LINGER)
-        except OSError:
-            pass
+    except OSError:
+        pass
     connection.close()
 
 

@@ -1,0 +1,74 @@
+"""
+What went over a TCP connection, and when, as the kernel tells it: the connection is not
+read for that.
+
+The reactor process keeps its descriptor of a TCP connection until the child is done with
+it.  So a child that wants its peer to see the end while it goes on itself has to shut the
+connection down (shutdown(2)), not only close it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import struct
+from typing import NamedTuple
+
+__all__ = ["Amount", "Traffic"]
+
+_ALL = 256
+"""Bytes of struct tcp_info (linux/tcp.h) that are asked for, more than are looked at."""
+
+_LAST_DATA = struct.Struct("=44xI4xI")
+"""tcpi_last_data_sent and tcpi_last_data_recv, in milliseconds."""
+
+_COUNTED = struct.Struct("=B119xQQ64xQQ")
+"""tcpi_state, tcpi_bytes_acked, tcpi_bytes_received, tcpi_bytes_sent, tcpi_bytes_retrans."""
+
+_CLOSED = 7
+_PEER_HAS_ENDED = frozenset((6, 8, 9, 11))
+"""TCP_TIME_WAIT, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING (net/tcp_states.h)."""
+
+
+class Amount(NamedTuple):
+    """Bytes that went over a connection."""
+
+    received: int
+    sent: int
+
+
+class Traffic:
+    """
+    One TCP connection's accounts.
+
+    :param descriptor: of the connection; it is taken over.
+    """
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
+
+    def idle(self) -> float:
+        """Seconds since the last byte came or went."""
+        sent, received = _LAST_DATA.unpack_from(self._info())
+        return float(min(sent, received)) / 1000
+
+    def amount(self) -> Amount | None:
+        """What has been received and sent by now; None if this kernel does not tell all."""
+        info = self._info()
+        if len(info) < _COUNTED.size:
+            return None
+        state, acknowledged, received, sent, again = _COUNTED.unpack_from(info)
+        sent -= again
+        # the kernel counts the peer's FIN, and ours once it is acknowledged, as a byte
+        orderly = state == _CLOSED and acknowledged > sent
+        if received and (orderly or state in _PEER_HAS_ENDED):
+            received -= 1
+        return Amount(received, sent)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._socket.close()
+
+    def _info(self) -> bytes:
+        return self._socket.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, _ALL)
