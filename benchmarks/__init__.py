@@ -1,0 +1,1 @@
+"""How Twisted Fork compares: its benchmarks, run with ``python -m benchmarks``."""

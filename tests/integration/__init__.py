@@ -1,0 +1,4 @@
+"""
+The server as its users meet it: a real ``twistd`` in a process of its own, real sockets,
+real children.
+"""

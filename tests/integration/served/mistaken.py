@@ -1,0 +1,5 @@
+"""A module without any handler in it."""
+
+from __future__ import annotations
+
+NUMBER = 7

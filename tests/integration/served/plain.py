@@ -1,0 +1,75 @@
+"""Handlers that are plain functions of a connection and its peer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+import twisted_fork
+
+IMPORTED = os.urandom(8).hex()
+"""Another one whenever the module is imported."""
+
+
+def who(connection: socket.socket, peer: Any) -> None:
+    """Says who it is, and who it thinks the peer is."""
+    info = twisted_fork.connection()
+    told = {
+        "pid": os.getpid(),
+        "peer": peer,
+        "getpeername": connection.getpeername(),
+        "info_peer": info.peer,
+        "info_local": info.local,
+        "number": info.number,
+        "extras": {str(kind): value.hex() for kind, value in info.extras.items()},
+        "imported": IMPORTED,
+    }
+    connection.sendall(json.dumps(told).encode())
+
+
+def upper(connection: socket.socket, peer: Any) -> None:
+    """Sends everything back in upper case."""
+    while data := connection.recv(65536):
+        connection.sendall(data.upper())
+
+
+class Upper:
+    """Callables need not be functions."""
+
+    def __call__(self, connection: socket.socket, peer: Any) -> None:
+        upper(connection, peer)
+
+    def method(self, connection: socket.socket, peer: Any) -> None:
+        """So will a bound method do."""
+        upper(connection, peer)
+
+
+made = Upper()
+
+
+def closes(connection: socket.socket, peer: Any) -> None:
+    """Closes its connection itself."""
+    connection.sendall(b"bye")
+    connection.close()
+
+
+def gulp(connection: socket.socket, peer: Any) -> None:
+    """Tells how many bytes came, and only then sends as many."""
+    size = 0
+    while data := connection.recv(65536):
+        size += len(data)
+    connection.sendall(b"%d" % size)
+
+
+def secured(connection: socket.socket, peer: Any) -> None:
+    """Says whether this TLS session was resumed, and by which process."""
+    told = {
+        "pid": os.getpid(),
+        "reused": connection.session_reused,  # type: ignore[attr-defined]
+        "certificate": connection.getpeercert(),  # type: ignore[attr-defined]
+        "peer": peer,
+    }
+    connection.recv(1)
+    connection.sendall(json.dumps(told).encode())

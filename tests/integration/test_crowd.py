@@ -1,0 +1,92 @@
+"""
+Many connections: at once through a narrow door, and one after the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from .clients import ask, call
+from .harness import Server, with_twisted
+from .processes import children, until
+
+CLIENTS = 500
+PLACES = 50
+
+
+def most_at_once(log: str) -> int:
+    """How many connections were with a child at the same time, as the log tells it."""
+    now = most = 0
+    for event in re.findall(r"(handed over|child ended|served) peer=", log):
+        now += 1 if event == "handed over" else -1
+        most = max(most, now)
+    return most
+
+
+@with_twisted
+async def test_500_clients_are_answered_through_50_places(serve: Callable[..., Server]) -> None:
+    from twisted.internet import reactor
+
+    server = serve(f"--max-children={PLACES}")
+    answered: list[int] = []
+
+    async def come(number: int) -> Any:
+        client = await call(reactor, server.address, b"client %d" % number)
+        client.answered.addCallback(lambda _: answered.append(number))
+        return client
+
+    def enough(due: int) -> bool:
+        return len(answered) >= due
+
+    clients = await gatherResults([Deferred.fromCoroutine(come(n)) for n in range(CLIENTS)])
+    for left in range(CLIENTS - PLACES):
+        # The house is full whenever somebody leaves: one place too many would be taken.
+        await until(reactor, partial(enough, PLACES + left), "an answer")
+        clients[answered[left]].hang_up()
+    await until(reactor, partial(enough, CLIENTS), "the last answers")
+    for number in answered[CLIENTS - PLACES :]:
+        clients[number].hang_up()
+    answers = await gatherResults([client.ended for client in clients])
+    assert answers == [b"CLIENT %d" % number for number in range(CLIENTS)]
+    await server.logs("child ended peer=.* exit=0", CLIENTS)
+    assert most_at_once(server.log()) == PLACES
+
+
+@with_twisted
+async def test_who_finds_no_place_waits_for_one(serve: Callable[..., Server]) -> None:
+    from twisted.internet import reactor
+
+    server = serve("--max-children=1", spares=1)
+    first, second, third = [
+        await call(reactor, server.address, text) for text in (b"first", b"second", b"third")
+    ]
+    await first.answered
+    await server.logs("handed over")
+    assert not second.answered.called
+    assert len(server.find("handed over")) == 1
+    first.hang_up()
+    await second.answered
+    assert not third.answered.called
+    second.hang_up()
+    third.hang_up()
+    assert await gatherResults([first.ended, second.ended]) == [b"FIRST", b"SECOND"]
+    await third.ended
+
+
+def test_2000_connections_one_after_the_other_leave_nothing_behind(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve()
+    for number in range(2000):
+        question = b"client %d" % number
+        assert ask(server.address, question) == question.upper()
+    server.wait_for("child ended peer=.* exit=0", times=2000)
+    server.check_nothing_is_left()
+    pids = re.findall(r"handed over peer=\S+ pid=(\d+)", server.log())
+    assert len(pids) == 2000
+    assert not set(map(int, pids)) & children(server.pid)

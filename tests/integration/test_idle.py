@@ -1,0 +1,46 @@
+"""
+A server that has nothing to do does nothing: no process of it wakes up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .clients import ask
+from .harness import Server
+from .processes import children, status, ticks, wait_until
+
+WINDOW = 6.0
+"""Seconds of observation.  Whether somebody sleeps can only be seen by watching for a
+while, so here time itself is waited for; it is more than the longest period at which the
+server looks for anything (5 seconds)."""
+
+
+def activity(servers: list[Server]) -> dict[int, tuple[int, str, str]]:
+    """Of every process: CPU time, and how often it was woken."""
+    return {
+        pid: (
+            ticks(pid),
+            status(pid, "voluntary_ctxt_switches"),
+            status(pid, "nonvoluntary_ctxt_switches"),
+        )
+        for server in servers
+        for pid in (server.pid, *children(server.pid))
+    }
+
+
+def test_an_idle_server_sleeps(serve: Callable[..., Server]) -> None:
+    servers = [serve(launcher=launcher, spares=3) for launcher in ("fork", "spawn")]
+    servers.append(serve("-k2", spares=3))
+    for server in servers:
+        assert ask(server.address, b"hello") == b"HELLO"
+
+    def a_quiet_window() -> bool:
+        before = activity(servers)
+        time.sleep(WINDOW)
+        return activity(servers) == before
+
+    # What the connection has left to do, such as letting a spare go that is one too many,
+    # may fall into the first windows.
+    wait_until(a_quiet_window, f"{WINDOW} seconds in which nobody wakes up")

@@ -1,0 +1,66 @@
+"""
+What is written where: --quiet, --print, and lines that are there whatever was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from .clients import ask, connect, read_to_end, talk
+from .harness import Server
+from .processes import wait_until
+
+
+def test_quiet_leaves_out_the_lines_of_every_connection(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve("--quiet", launcher=launcher)
+    before = server.log()
+    for _ in range(10):
+        assert ask(server.address, b"hello") == b"HELLO"
+    server.wait_until_idle()
+    assert server.log() == before
+
+
+def test_quiet_with_children_that_live_on(serve: Callable[..., Server], launcher: str) -> None:
+    server = serve("-q", "-k2", launcher=launcher)
+    before = server.log()
+    for _ in range(6):
+        assert ask(server.address, b"hello") == b"HELLO"
+    server.stop()
+    assert server.log().startswith(before)
+    for word in ("handed over", "served", "child ended"):
+        assert word not in server.log()
+
+
+def test_a_child_that_is_killed_is_logged_even_if_quiet(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve("-q", launcher=launcher, spares=1)
+    (pid,) = server.spares()
+    with connect(server.address) as client:
+        talk(client)
+        host, port = client.getsockname()
+        os.kill(pid, signal.SIGKILL)
+        assert read_to_end(client) == b""
+        server.wait_for(f"child ended peer={host}:{port} pid={pid} signal=SIGKILL seconds=")
+
+
+def test_print_writes_what_comes_to_standard_output(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve("--print", launcher=launcher)
+    question = b"every byte: " + bytes(range(256)) + b"\nand no more\n"
+    assert ask(server.address, question) == question.upper()
+    assert ask(server.address, b"somebody else\n") == b"SOMEBODY ELSE\n"
+    written = server.log_file.read_bytes
+    wait_until(lambda: question in written() and b"somebody else\n" in written(), "the print")
+
+
+def test_nothing_that_comes_is_written_unless_asked_for(serve: Callable[..., Server]) -> None:
+    server = serve()
+    assert ask(server.address, b"not for the log\n") == b"NOT FOR THE LOG\n"
+    server.wait_for("child ended")
+    assert "not for the log" not in server.log()

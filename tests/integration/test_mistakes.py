@@ -1,0 +1,234 @@
+"""
+What cannot be done is refused at once: one line on standard error that says what and why,
+exit status 1, and nothing left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clients import ask
+from .commands import Unprivileged, limited, twistd
+from .harness import LOOPBACK, Server
+from .processes import DEADLINE
+
+pytestmark = pytest.mark.usefixtures("nobody_left")
+
+
+def refusal(folder: Path, *words: str, daemon: bool = True, **more: Any) -> str:
+    """The one line that twistd says about these options of forkecho."""
+    before = sorted(folder.rglob("*"))
+    user: Unprivileged | None = more.get("user")
+    python = [str(user.python)] if user else []
+    command = [*more.get("before", ()), *twistd(*python)]
+    # With the pid file and the log file in the folder, which twistd would write.
+    command += [] if daemon else ["-n"]
+    ended: subprocess.CompletedProcess[bytes] = subprocess.run(
+        [*command, *more.get("twistd_options", ()), "forkecho", *words],
+        cwd=folder,
+        capture_output=True,
+        timeout=DEADLINE,
+        **(user.popen if user else {}),
+    )
+    line = ended.stderr.decode()
+    assert ended.stdout == b""
+    assert line.startswith("twistd forkecho: "), line
+    assert line.endswith("\n")
+    assert line.count("\n") == 1, line
+    assert "Traceback" not in line
+    assert ended.returncode == 1
+    assert sorted(folder.rglob("*")) == before
+    return line.removesuffix("\n")
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--no-such-option"], "no-such-option"),
+        (["-z"], "-z"),
+        (["--max-children"], "max-children"),
+        (["stray"], "stray"),
+        (["--launcher=rocket"], "--launcher cannot be 'rocket': it takes fork or spawn"),
+        (["--max-children=0"], "it takes a whole number from 1 to "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "refused",
+)
+def test_options_that_do_not_exist_or_do_not_do(
+    folder: Path, words: list[str], told: str, daemon: bool
+) -> None:
+    assert told in refusal(folder, *words, daemon=daemon)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--max-children=abc",
+        "--max-children=-1",
+        "--max-children=1.5",
+        "--max-children=",
+        "--max-children=9999999999999999999999",
+        "--spare-children=-1",
+        "--connections-per-child=0",
+        "--grace=x",
+        "--grace=-1",
+        "--grace=nan",
+        "--grace=inf",
+    ],
+)
+def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
+    name, _, value = word.partition("=")
+    line = refusal(folder, word)
+    assert f"{name} cannot be" in line
+    assert value in line
+    assert re.search("it takes a (whole )?number .*from [01] to ", line)
+    assert "see twistd forkecho --help" in line
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "told"),
+    [
+        ("", "not an endpoint"),
+        ("nonsense", "not an endpoint"),
+        ("tcp", "not an endpoint"),
+        ("tcp:x", "not an endpoint"),
+        ("tcp:-1", "tcp:-1"),
+        ("tcp:99999", "tcp:99999"),
+        ("tcp:8000:backlog=x", "not an endpoint"),
+        ("tcp:8000:color=red", "not an endpoint"),
+        ("tcp:0:interface=192.0.2.1", "Cannot assign requested address"),
+        ("tcp:0:interface=no such host", "tcp:0:interface=no such host"),
+        ("unix:", "unix:"),
+        ("systemd:domain=INET:index=0", "no inherited socket"),
+        ("systemd:domain=INET:name=web", "no inherited socket 'web'"),
+        ("ssl:8000", "ssl:"),
+        ("tls:example.org:8000", "tls:"),
+        ("haproxy:tcp:8000", "haproxy:"),
+        ("stdio:", "stdio:"),
+    ],
+)
+def test_endpoints_that_do_not_do(folder: Path, endpoint: str, told: str) -> None:
+    line = refusal(folder, "-l", endpoint)
+    assert told in line
+    assert line.startswith(f"twistd forkecho: {endpoint}: ")
+
+
+def test_an_endpoint_whose_bytes_the_reactor_would_touch_is_told_why(folder: Path) -> None:
+    line = refusal(folder, "-l", "haproxy:tcp:0")
+    assert "the reactor process would have to read and write the bytes" in line
+    assert "it takes tcp:, tcp6:, unix: or systemd:" in line
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_port_in_use(folder: Path, daemon: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        # The first one can be opened, and must not stay open.
+        line = refusal(folder, "-l", f"unix:{folder}/socket", "-l", endpoint, daemon=daemon)
+    assert f"{endpoint}: Address already in use; stop what listens there" in line
+
+
+@pytest.fixture
+def user() -> Unprivileged:
+    """Somebody who may not do everything."""
+    found = Unprivileged()
+    if found.python is None:
+        pytest.skip("there is no interpreter here that somebody else may run")
+    return found
+
+
+@pytest.mark.skipif(
+    int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < 1024,
+    reason="everybody may open port 1023 here",
+)
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_port_that_takes_privileges(folder: Path, user: Unprivileged, daemon: bool) -> None:
+    folder.chmod(0o777)
+    endpoint = "tcp:1023:interface=127.0.0.1"
+    line = refusal(folder, "-l", endpoint, user=user, daemon=daemon)
+    assert f"{endpoint}: Permission denied; ports below 1024" in line
+
+
+def test_a_unix_socket_where_there_is_a_file(folder: Path) -> None:
+    path = folder / "file"
+    path.write_text("mine")
+    assert f"unix:{path}: Address already in use" in refusal(folder, "-l", f"unix:{path}")
+    assert path.read_text() == "mine"
+
+
+def test_a_unix_socket_where_there_is_a_folder(folder: Path) -> None:
+    path = folder / "folder"
+    path.mkdir()
+    assert f"unix:{path}: " in refusal(folder, "-l", f"unix:{path}")
+
+
+def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path) -> None:
+    path = folder / "socket"
+    serve(listen=[f"unix:{path}"])
+    place = folder / "another"
+    place.mkdir()
+    assert f"unix:{path}: " in refusal(place, "-l", f"unix:{path}")
+    assert ask(str(path), b"hello") == b"HELLO"
+
+
+def test_a_unix_socket_in_a_missing_folder(folder: Path) -> None:
+    path = folder / "missing" / "socket"
+    assert f"unix:{path}: No such file or directory" in refusal(folder, "-l", f"unix:{path}")
+
+
+def test_a_unix_socket_in_somebody_elses_folder(folder: Path, user: Unprivileged) -> None:
+    folder.chmod(0o755 if os.getuid() == 0 else 0o555)
+    path = folder / "socket"
+    line = refusal(folder, "-l", f"unix:{path}", user=user)
+    assert f"unix:{path}: Permission denied" in line
+
+
+def test_a_unix_socket_whose_path_is_too_long(folder: Path) -> None:
+    path = folder / ("long" * 30)
+    assert f"unix:{path}: " in refusal(folder, "-l", f"unix:{path}")
+
+
+@pytest.mark.parametrize(
+    ("options", "twistd_options"),
+    [
+        ([], []),
+        (["--connections-per-child=2"], []),
+        (["--launcher=spawn"], []),
+        ([], ["--reactor=select"]),
+    ],
+)
+def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
+    folder: Path, serve: Callable[..., Server], options: list[str], twistd_options: list[str]
+) -> None:
+    limits = limited(200, 2000 if twistd_options else 500)
+    line = refusal(
+        folder,
+        *("-l", LOOPBACK, "--max-children=5000", *options),
+        before=limits,
+        twistd_options=twistd_options,
+    )
+    told = re.search(r"cannot be 5000: it needs \d+ descriptors and .*--max-children (\d+) ", line)
+    assert told, line
+    assert "select" in line if twistd_options else "500" in line
+    most = int(told[1])
+    assert f"--max-children {most} would fit" in refusal(
+        folder,
+        *("-l", LOOPBACK, f"--max-children={most + 1}", *options),
+        before=limits,
+        twistd_options=twistd_options,
+    )
+    more: dict[str, Any] = {"reactor": "select"} if twistd_options else {}
+    if "--launcher=spawn" in options:
+        more["launcher"] = "spawn"
+    # The default number of spares, with which it was counted.
+    server = serve(f"--max-children={most}", *options, before=limits, spares=4, **more)
+    assert ask(server.address, b"hello") == b"HELLO"
+    server.stop()

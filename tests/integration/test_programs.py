@@ -1,0 +1,234 @@
+"""
+A program as the handler: it finds the connection where inetd would have put it, what it
+ought to know in its environment, and nothing else that it might stumble over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clients import ask, connect, read, read_to_end
+from .processes import wait_until
+from .serving import Serve, ask_json, forkserve_program, python_program
+
+TELL = (
+    "print(json.dumps({"
+    "'env': dict(os.environ), 'cwd': os.getcwd(), 'pid': os.getpid(), 'argv': sys.argv[1:]}))"
+)
+"""A program that says how it was started."""
+
+
+def tells(serve: Serve, *options: str, arguments: tuple[str, ...] = (), **more: Any) -> Any:
+    """What a program says of itself, and the server that started it."""
+    program = python_program(TELL)
+    server = forkserve_program(serve, *program, *arguments, options=options, **more)
+    return server, ask_json(server.address)
+
+
+def test_a_program_talks_over_its_standard_input_and_output(serve: Serve, launcher: str) -> None:
+    server = forkserve_program(serve, "cat", launcher=launcher)
+    with connect(server.address) as connection:
+        for word in (b"one", b"two", b"x" * 100_000):
+            connection.sendall(word)
+            assert read(connection, len(word)) == word
+        pid = server.child_of(connection)
+        assert Path(f"/proc/{pid}/comm").read_text() == "cat\n"
+    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=0")
+
+
+def test_many_connections_have_a_program_each(serve: Serve) -> None:
+    server = forkserve_program(serve, "cat", options=["-c20"])
+    clients = [connect(server.address) for _ in range(20)]
+    assert len({server.child_of(client) for client in clients}) == 20
+    for number, client in enumerate(clients):
+        client.sendall(b"%d\n" % number)
+    assert [client.recv(10) for client in clients] == [b"%d\n" % n for n in range(20)]
+    for client in clients:
+        client.close()
+
+
+def test_a_program_is_told_about_its_connection(serve: Serve) -> None:
+    server = forkserve_program(serve, *python_program(TELL))
+    with connect(server.address) as connection:
+        host, port = connection.getsockname()
+        told = json.loads(read_to_end(connection))
+    expected = {
+        "PROTO": "TCP",
+        "TCPLOCALIP": server.address[0],
+        "TCPLOCALPORT": str(server.address[1]),
+        "TCPREMOTEIP": host,
+        "TCPREMOTEPORT": str(port),
+        "TCPCONNNUM": "1",
+        "REMOTE_ADDR": host,
+        "REMOTE_PORT": str(port),
+    }
+    assert expected.items() <= told["env"].items()
+    server.wait_for(rf"child ended peer={host}:{port} pid={told['pid']} exit=0")
+
+
+def test_a_program_is_told_how_many_come_from_its_host(serve: Serve) -> None:
+    program = ["sh", "-c", "echo $TCPCONNNUM; exec cat"]
+    server = forkserve_program(serve, *program)
+    with connect(server.address) as first, connect(server.address) as second:
+        numbers = {read(client, 2) for client in (first, second)}
+        assert numbers == {b"1\n", b"2\n"}
+    server.wait_for("child ended peer", 2)
+    with connect(server.address) as third:
+        assert read(third, 2) == b"1\n"
+
+
+def test_a_program_on_ipv6_is_told_so(serve: Serve) -> None:
+    server = forkserve_program(
+        serve, *python_program(TELL), listen=[r"tcp6:0:interface=\:\:1"]
+    )
+    told = ask_json(server.address)["env"]
+    assert (told["PROTO"], told["TCPLOCALIP"], told["TCPREMOTEIP"]) == ("TCP", "::1", "::1")
+    assert told["TCPLOCALPORT"] == str(server.address[1])
+
+
+def test_a_program_on_a_unix_socket_is_told_so(serve: Serve, folder: Path) -> None:
+    path = str(folder / "socket")
+    forkserve_program(serve, *python_program(TELL), listen=[f"unix:{path}"])
+    told = ask_json(path)["env"]
+    assert told["PROTO"] == "UNIX"
+    assert told["UNIXLOCALPATH"] == path
+    assert told["UNIXREMOTEPATH"] == ""
+    assert told["UNIXCONNNUM"] == "1"
+    assert not [name for name in told if name.startswith(("TCP", "REMOTE"))]
+
+
+def test_a_program_has_the_servers_environment(serve: Serve, launcher: str) -> None:
+    env = {"COLOUR": "green", "LISTEN_FDS": "0"}
+    _, told = tells(serve, arguments=("an argument", "-x"), env=env, launcher=launcher)
+    assert told["env"]["COLOUR"] == "green"
+    assert told["env"]["PATH"] == os.environ["PATH"]
+    assert "LD_BIND_NOW" not in told["env"]
+    assert told["argv"] == ["an argument", "-x"]
+
+
+def test_a_program_has_variables_of_its_own(serve: Serve) -> None:
+    options = ["--env", "COLOUR=red", "--env", "EMPTY=", "--env", "EQUAL=a=b", "--env=PROTO=mine"]
+    _, told = tells(serve, *options, env={"COLOUR": "green", "SHAPE": "round"})
+    given = {name: told["env"][name] for name in ("COLOUR", "EMPTY", "EQUAL", "PROTO", "SHAPE")}
+    assert given == {
+        "COLOUR": "red",
+        "EMPTY": "",
+        "EQUAL": "a=b",
+        "PROTO": "mine",
+        "SHAPE": "round",
+    }
+
+
+def test_a_program_may_have_nothing_of_the_servers_environment(serve: Serve) -> None:
+    server = forkserve_program(
+        serve, "env", options=["--clear-env", "--env", "COLOUR=red"], env={"SHAPE": "round"}
+    )
+    names = {line.partition(b"=")[0].decode() for line in ask(server.address, b"").splitlines()}
+    addresses = {"TCPLOCALIP", "TCPLOCALPORT", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPCONNNUM"}
+    assert names == {"PROTO", "REMOTE_ADDR", "REMOTE_PORT", "COLOUR", *addresses}
+
+
+def test_a_program_starts_in_a_folder_that_was_named(serve: Serve, folder: Path) -> None:
+    place = folder / "elsewhere"
+    place.mkdir()
+    _, told = tells(serve, "--chdir", str(place))
+    assert told["cwd"] == str(place)
+
+
+def test_a_program_named_by_a_relative_path_is_found_from_any_folder(
+    serve: Serve, folder: Path
+) -> None:
+    script = folder / "script"
+    script.write_text("#!/bin/sh\nexec pwd\n")
+    script.chmod(0o755)
+    server = forkserve_program(serve, "../script", options=["--chdir", "/"])
+    assert ask(server.address, b"") == b"/\n"
+
+
+def test_what_a_program_writes_to_standard_error_is_logged(serve: Serve, launcher: str) -> None:
+    server = forkserve_program(serve, "sh", "-c", "echo oh no >&2; exit 3", launcher=launcher)
+    with connect(server.address) as connection:
+        pid = server.child_of(connection)
+        assert read_to_end(connection) == b""
+    server.wait_for(rf"child wrote pid={pid}: oh no\n")
+    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=3")
+
+
+def test_a_program_that_dies_of_a_signal_is_told_so(serve: Serve) -> None:
+    server = forkserve_program(serve, "sh", "-c", "kill -TERM $$")
+    assert ask(server.address, b"") == b""
+    server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM")
+
+
+@pytest.mark.parametrize("before", [[], ["env", "--ignore-signal=HUP,USR1", "--block-signal=USR2"]])
+def test_signals_are_as_at_the_start_of_the_world(
+    serve: Serve, launcher: str, before: list[str]
+) -> None:
+    """Python ignores SIGPIPE, and a program would inherit that: `yes | head` were endless."""
+    program = ["grep", "^Sig[BIC]", "/proc/self/status"]
+    server = forkserve_program(serve, *program, before=before, launcher=launcher)
+    masks = dict(re.findall(r"(\w+):\s+(\w+)", ask(server.address, b"").decode()))
+    assert {name: int(mask, 16) for name, mask in masks.items()} == {
+        "SigBlk": 0,
+        "SigIgn": 0,
+        "SigCgt": 0,
+    }
+
+
+def test_a_program_whose_client_has_gone_dies_of_sigpipe(serve: Serve) -> None:
+    server = forkserve_program(serve, "yes")
+    with connect(server.address) as connection:
+        assert read(connection, 4) == b"y\ny\n"
+    server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGPIPE")
+
+
+@pytest.mark.parametrize("spares", [0, 2])
+def test_a_program_holds_its_standard_streams_and_nothing_else(
+    serve: Serve, launcher: str, spares: int
+) -> None:
+    server = forkserve_program(serve, "cat", launcher=launcher, spares=spares)
+    with connect(server.address) as connection:
+        connection.sendall(b"x")
+        assert read(connection, 1) == b"x"
+        folder = Path(f"/proc/{server.child_of(connection)}/fd")
+        held = {path.name: os.readlink(path) for path in folder.iterdir()}
+    assert set(held) == {"0", "1", "2"}
+    assert held["0"] == held["1"] != held["2"]
+
+
+def test_a_program_has_a_blocking_connection(serve: Serve) -> None:
+    server = forkserve_program(serve, *python_program("print(os.get_blocking(0))"))
+    assert ask(server.address, b"") == b"True\n"
+
+
+def test_a_program_that_was_removed_is_told_and_nothing_else_happens(
+    serve: Serve, folder: Path
+) -> None:
+    script = folder / "script"
+    script.write_text("#!/bin/sh\necho here\n")
+    script.chmod(0o755)
+    server = forkserve_program(serve, str(script))
+    server.expects_traceback = True
+    assert ask(server.address, b"") == b"here\n"
+    script.rename(folder / "away")
+    assert ask(server.address, b"") == b""
+    server.wait_for(r"child wrote pid=\d+: .*No such file or directory")
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
+    (folder / "away").rename(script)
+    assert ask(server.address, b"") == b"here\n"
+
+
+def test_at_shutdown_a_program_is_terminated_after_the_grace(serve: Serve) -> None:
+    server = forkserve_program(serve, "cat", options=["--grace=0.1"])
+    with connect(server.address) as connection:
+        pid = server.child_of(connection)
+        server.kill()
+        assert read_to_end(connection) == b""
+    wait_until(server.is_over, "the server's end")
+    assert f"pid={pid} signal=SIGTERM" in server.log()

@@ -1,0 +1,99 @@
+"""
+Every reactor that twistd offers here, and children that live on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from .clients import ask, connect, read_to_end, talk
+from .harness import Server
+from .processes import children, wait_until
+
+
+@pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
+def test_every_reactor_serves_and_survives(
+    serve: Callable[..., Server], reactor: str, launcher: str
+) -> None:
+    server = serve(reactor=reactor, launcher=launcher)
+    assert f"{reactor}reactor" in server.log()
+    for number in range(20):
+        assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
+    with connect(server.address) as victim, connect(server.address) as bystander:
+        talk(victim)
+        talk(bystander)
+        pid = server.child_of(victim)
+        os.kill(pid, signal.SIGKILL)
+        assert read_to_end(victim) == b""
+        server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
+        talk(bystander)
+        bystander.sendall(b"\nquit\n")
+        assert read_to_end(bystander) == b"\n"
+    if launcher == "fork":
+        os.kill(server.template(), signal.SIGKILL)
+        server.wait_for("template ready", times=2)
+    assert ask(server.address, b"hello") == b"HELLO"
+
+
+def test_a_child_serves_as_many_connections_as_it_was_told(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve("--connections-per-child=3", launcher=launcher, spares=1)
+    (spare,) = server.spares()
+    for events in (1, 2):
+        assert ask(server.address, b"hello") == b"HELLO"
+        server.wait_for(rf"served peer=\S+ pid={spare} seconds=\d+\.\d\d\d\n", times=events)
+        assert spare in children(server.pid)
+    assert ask(server.address, b"hello") == b"HELLO"
+    server.wait_for(rf"child ended peer=\S+ pid={spare} exit=0 seconds=")
+    assert len(server.find(f"handed over peer=.* pid={spare}")) == 3
+    server.wait_until_idle()
+    (other,) = server.spares()
+    assert other != spare
+
+
+def test_children_that_live_on_serve_everybody(serve: Callable[..., Server], launcher: str) -> None:
+    server = serve("-k", "5", launcher=launcher)
+    for number in range(100):
+        assert ask(server.address, b"client %d" % number) == b"CLIENT %d" % number
+    server.wait_for("handed over", times=100)
+    handed_over = server.find(r"handed over peer=\S+ pid=(\d+)")
+    assert max(handed_over.count(pid) for pid in handed_over) == 5
+    assert 20 <= len(set(handed_over)) < 50
+
+
+def test_who_is_killed_between_two_connections_is_replaced(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve("-k", "5", launcher=launcher, spares=1)
+    assert ask(server.address, b"hello") == b"HELLO"
+    (pid,) = server.wait_for(r"served peer=\S+ pid=(\d+)")
+    os.kill(int(pid), signal.SIGKILL)
+    server.wait_for(f"idle child ended pid={pid} signal=SIGKILL")
+    assert ask(server.address, b"hello") == b"HELLO"
+
+
+def test_spares_take_the_connections_that_come(serve: Callable[..., Server], launcher: str) -> None:
+    server = serve(launcher=launcher, spares=3)
+    waiting = server.spares()
+    clients = [connect(server.address) for _ in waiting]
+    for client in clients:
+        talk(client)
+    assert {server.child_of(client) for client in clients} == waiting
+    for client in clients:
+        client.close()
+
+
+def test_without_spares_children_are_made_for_the_connections(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve(launcher=launcher, spares=0)
+    assert server.spares() == set()
+    with connect(server.address) as client:
+        talk(client)
+        assert server.spares() == {server.child_of(client)}
+    wait_until(lambda: server.spares() == set(), "the child's end")

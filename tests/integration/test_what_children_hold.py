@@ -1,0 +1,186 @@
+"""
+What the processes are given and what they are kept from: descriptors, limits, process
+groups, and Twisted, which neither the template nor a forked child ever loads.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import re
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from twisted_fork import inside
+
+from .clients import connect, talk
+from .commands import limited
+from .harness import Server
+from .processes import children, descriptors, group, mapped, open_files
+
+STREAMS = {0, 1, 2}
+
+
+def inode_of_servers_end(connection: socket.socket) -> str:
+    """``socket:[...]`` of the other end of a client's connection, from /proc/net/tcp."""
+    ours = f":{connection.getsockname()[1]:04X}"
+    theirs = f":{connection.getpeername()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(theirs) and fields[2].endswith(ours):
+            return f"socket:[{fields[9]}]"
+    raise LookupError(connection)
+
+
+def assert_holds_streams_and(pid: int, server: Server, more: int) -> set[str]:
+    """The standard streams are what they should be; what else there is leads to *more* things."""
+    held = descriptors(pid)
+    streams = {number: held.pop(number) for number in STREAMS}
+    assert streams[0] == os.devnull
+    assert streams[1] == str(server.log_file)
+    assert streams[2].startswith("socket:")
+    assert len(held) == len(set(held.values())) == more
+    assert all(target.startswith("socket:") for target in held.values())
+    return set(held.values())
+
+
+def test_a_forked_child_holds_its_connection_and_nothing_else(
+    serve: Callable[..., Server],
+) -> None:
+    for spares in (0, 2):
+        server = serve(spares=spares)
+        # Clients before it, whose connections it must not have inherited.
+        clients = [connect(server.address) for _ in range(4)]
+        for client in clients:
+            talk(client)
+        # A spare closes its channel when it has had its last connection.
+        held = [assert_holds_streams_and(server.child_of(c), server, 1) for c in clients]
+        assert held == [{inode_of_servers_end(client)} for client in clients]
+        for client in clients:
+            client.close()
+
+
+def test_a_spawned_child_holds_its_connection_and_nothing_else(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(launcher="spawn")
+    clients = [connect(server.address) for _ in range(4)]
+    for client in clients:
+        talk(client)
+        held = assert_holds_streams_and(server.child_of(client), server, 1)
+        assert held == {inode_of_servers_end(client)}
+    for client in clients:
+        client.close()
+
+
+def test_a_child_that_lives_on_holds_its_channel_too(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    for spares in (0, 2):
+        server = serve("-k3", launcher=launcher, spares=spares)
+        with connect(server.address) as client:
+            talk(client)
+            held = assert_holds_streams_and(server.child_of(client), server, 2)
+            assert inode_of_servers_end(client) in held
+        # Not waiting until one spare too many has been idle for long enough to go.
+        server.stop()
+
+
+def test_a_spare_holds_its_channel_and_nothing_else(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve(launcher=launcher, spares=4)
+    channels = [assert_holds_streams_and(pid, server, 1) for pid in server.spares()]
+    assert len(channels) == len(set.union(*channels)) == 4
+
+
+def test_the_template_holds_its_channel_and_nothing_else(serve: Callable[..., Server]) -> None:
+    server = serve()
+    clients = [connect(server.address) for _ in range(4)]
+    for client in clients:
+        talk(client)
+    server.wait_until_idle(serving=len(clients))
+    assert_holds_streams_and(server.template(), server, 1)
+    for client in clients:
+        client.close()
+
+
+def test_the_reactor_process_keeps_no_connection_that_it_has_handed_over(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve(launcher=launcher)
+    with connect(server.address) as client:
+        talk(client)
+        server.child_of(client)
+        assert inode_of_servers_end(client) not in descriptors(server.pid).values()
+
+
+def test_every_child_leads_a_process_group_of_its_own(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    server = serve(launcher=launcher)
+    with connect(server.address) as client:
+        talk(client)
+        server.child_of(client)
+        everybody = children(server.pid)
+        assert len(everybody) >= server.idle_children
+        assert {group(pid) for pid in everybody} == everybody
+        assert group(server.pid) not in everybody
+
+
+def test_the_soft_limit_on_open_files_is_raised_but_not_for_children(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    hard = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    server = serve(launcher=launcher, before=limited(700, hard))
+    with connect(server.address) as client:
+        talk(client)
+        server.child_of(client)
+        assert open_files(server.pid) == (hard, hard)
+        assert {open_files(pid) for pid in children(server.pid)} == {(700, hard)}
+
+
+def test_the_reactor_process_alone_has_twisted_in_its_memory(
+    serve: Callable[..., Server], launcher: str
+) -> None:
+    # Twisted itself is plain Python, which is not mapped; what it needs is.
+    compiled = re.compile(r"/zope/interface/\S*\.so")
+    server = serve(launcher=launcher)
+    if not compiled.search(mapped(server.pid)):
+        pytest.skip("zope.interface is not compiled here")
+    with connect(server.address) as client:
+        talk(client)
+        server.child_of(client)
+        for pid in children(server.pid):
+            assert "python" in mapped(pid)
+            assert not compiled.search(mapped(pid))
+
+
+LEAN = [
+    "twisted_fork",
+    "twisted_fork.wire",
+    *(
+        f"twisted_fork.inside.{module.name}"
+        for module in pkgutil.iter_modules(inside.__path__)
+        # It is the command of a template; importing it would run it.
+        if module.name != "__main__"
+    ),
+]
+
+
+@pytest.mark.parametrize("module", LEAN)
+def test_nothing_of_the_childrens_side_imports_twisted(module: str) -> None:
+    code = (
+        f"import sys, {module};"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('twisted', 'zope')))"
+    )
+    # Without site, which may import things that an installation has put there.
+    environment = {**os.environ, "PYTHONPATH": str(Path(inside.__path__[0]).parents[1])}
+    printed = subprocess.check_output([sys.executable, "-S", "-c", code], env=environment)
+    assert printed == b"[]\n"

@@ -1,0 +1,48 @@
+"""
+Real processes for those tests that need them: forks of this one, and interpreters.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+TIME_LIMIT = 20
+"""Seconds after which a process that hangs is ended, and its test fails."""
+
+
+def forked(run: Callable[[], object]) -> int:
+    """Fork a child that runs *run*, then exits with status 99; its pid."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(TIME_LIMIT)
+            run()
+        finally:
+            os._exit(99)
+    return pid
+
+
+def status_of(pid: int) -> int:
+    """Wait for a child: its exit status, or the negative number of its signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with its module path."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run *code* in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        check=False,
+    )

@@ -1,0 +1,88 @@
+"""Tests for the table of a child's life."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ProcessExitedAlready
+
+from twisted_fork.child import NEXT, Child, ChildProtocol, Event, State
+
+from .cases import Case
+from .fakes import FakeChannel, FakeProcess
+
+
+def reachable(begin: State, without: tuple[Event, ...] = ()) -> set[State]:
+    """The states that may follow *begin*."""
+    found = {begin}
+    while True:
+        more = {
+            state
+            for (before, event), state in NEXT.items()
+            if before in found
+            if event not in without
+        }
+        if more <= found:
+            return found
+        found |= more
+
+
+class NextTests(Case):
+    """NEXT is all of a child's life."""
+
+    def test_every_state_can_be_reached(self) -> None:
+        self.assertEqual(reachable(State.ORDERED) | reachable(State.BEARING), set(State))
+
+    def test_every_state_but_the_last_may_end_at_once(self) -> None:
+        for state in State:
+            if state is not State.ENDED:
+                self.assertIs(NEXT[state, Event.ENDED], State.ENDED)
+
+    def test_nothing_comes_after_the_end(self) -> None:
+        self.assertEqual([key for key in NEXT if key[0] is State.ENDED], [])
+
+    def test_who_is_leaving_never_serves_again(self) -> None:
+        self.assertEqual(reachable(State.LEAVING), {State.LEAVING, State.ENDED})
+
+    def test_only_taking_a_connection_makes_a_child_serve(self) -> None:
+        events = {event for (_, event), state in NEXT.items() if state is State.SERVING}
+        self.assertEqual(events, {Event.TAKEN})
+        self.assertNotIn(State.SERVING, reachable(State.ORDERED, without=(Event.TAKEN,)))
+
+    def test_a_child_without_a_connection_cannot_take_one(self) -> None:
+        for state in (State.ORDERED, State.IDLE, State.SERVING, State.LEAVING):
+            self.assertNotIn((state, Event.TAKEN), NEXT)
+
+    def test_a_child_that_was_given_a_connection_is_not_let_go(self) -> None:
+        for state in (State.BEARING, State.GIVEN):
+            self.assertNotIn((state, Event.DISMISSED), NEXT)
+
+
+class ChildTests(Case):
+    """A child's signals and its channel."""
+
+    def setUp(self) -> None:
+        self.child = Child(1, ChildProtocol(), since=0.0, left=1)
+        self.process = FakeProcess(1234)
+
+    def test_before_it_lives_it_has_no_pid_and_takes_no_signal(self) -> None:
+        self.child.kill()
+        self.assertIsNone(self.child.pid)
+
+    def test_alive_it_has_a_pid_and_takes_signals(self) -> None:
+        self.child.lives(self.process)
+        self.child.signal("TERM")
+        self.child.kill()
+        self.assertEqual((self.child.pid, self.process.signals), (1234, ["TERM", "KILL"]))
+
+    def test_a_signal_after_its_end_is_no_error(self) -> None:
+        self.child.lives(self.process)
+        self.process.over = True
+        self.assertRaises(ProcessExitedAlready, self.process.signalProcess, "KILL")
+        self.child.kill()
+
+    def test_its_channel_is_closed_once(self) -> None:
+        channel = FakeChannel()
+        self.child.channel = channel  # type: ignore[assignment]
+        self.child.close_channel()
+        self.child.close_channel()
+        self.assertTrue(channel.closed)
+        self.assertIsNone(self.child.channel)

@@ -1,0 +1,99 @@
+"""Tests for the budget of descriptors."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twisted_fork import descriptors
+from twisted_fork.descriptors import check, most_children, needed
+from twisted_fork.settings import InvalidSetting, Settings
+
+from .cases import Case
+
+some_settings = st.builds(
+    Settings,
+    spare_children=st.integers(0, 300),
+    connections_per_child=st.integers(1, 3),
+    launcher=st.sampled_from(["fork", "spawn"]),
+)
+in_use = st.integers(0, 2000)
+limits = st.integers(0, 20_000)
+
+
+class BudgetTests(Case):
+    """What a setting would need."""
+
+    @given(some_settings, in_use, limits)
+    def test_most_children_is_the_largest_number_that_fits(
+        self, settings: Settings, in_use: int, limit: int
+    ) -> None:
+        most = most_children(settings, in_use, limit)
+        if most >= 1:
+            self.assertLessEqual(needed(replace(settings, max_children=most), in_use), limit)
+        if most >= 0:
+            more = replace(settings, max_children=most + 1)
+            self.assertGreater(needed(more, in_use), limit)
+
+    @given(some_settings, in_use)
+    def test_every_child_costs_something(self, settings: Settings, in_use: int) -> None:
+        self.assertGreater(needed(settings, in_use), in_use)
+        for name in ("max_children", "spare_children"):
+            more = replace(settings, **{name: getattr(settings, name) + 1})
+            self.assertGreater(needed(more, in_use), needed(settings, in_use))
+
+
+class CheckTests(Case):
+    """A setting that could not fit is refused at once."""
+
+    def limit(self, soft: int, hard: int) -> None:
+        self.patch(resource, "getrlimit", lambda which: (soft, hard))
+
+    def test_what_fits_the_hard_limit_is_let_pass(self) -> None:
+        self.limit(10, 10_000)
+        check(Settings(max_children=5000), uses_select=False, in_use=10)
+
+    def test_what_does_not_is_refused_with_a_number_that_would(self) -> None:
+        self.limit(1024, 1024)
+        settings = Settings(max_children=5000)
+        most = most_children(settings, 10, 1024)
+        with self.assertRaisesRegex(
+            InvalidSetting,
+            f"--max-children cannot be 5000: .*this process may open 1024;"
+            f" --max-children {most} would fit",
+        ):
+            check(settings, uses_select=False, in_use=10)
+        check(replace(settings, max_children=most), uses_select=False, in_use=10)
+
+    def test_the_select_reactor_has_a_limit_of_its_own(self) -> None:
+        self.limit(10_000, 10_000)
+        with self.assertRaisesRegex(InvalidSetting, "the select reactor can watch 1024"):
+            check(Settings(max_children=5000), uses_select=True, in_use=10)
+
+    def test_where_the_spares_alone_are_too_many_it_says_so(self) -> None:
+        self.limit(256, 256)
+        with self.assertRaisesRegex(InvalidSetting, "use fewer spare children"):
+            check(Settings(spare_children=200), uses_select=False, in_use=10)
+
+    def test_no_limit_is_enough_for_any_number(self) -> None:
+        self.limit(1024, resource.RLIM_INFINITY)
+        check(Settings(max_children=1_000_000), uses_select=False)
+
+
+class RaiseTests(Case):
+    """The soft limit is raised to the hard one."""
+
+    def test_it_is_raised_and_what_it_was_is_returned(self) -> None:
+        calls: list[tuple[int, tuple[int, int]]] = []
+        self.patch(resource, "getrlimit", lambda which: (1024, 4096))
+        self.patch(resource, "setrlimit", lambda which, limits: calls.append((which, limits)))
+        self.assertEqual(descriptors.raise_limit(), (1024, 4096))
+        self.assertEqual(calls, [(resource.RLIMIT_NOFILE, (4096, 4096))])
+
+    def test_one_that_is_high_already_is_left_alone(self) -> None:
+        self.patch(resource, "getrlimit", lambda which: (4096, 4096))
+        self.patch(resource, "setrlimit", None)
+        descriptors.raise_limit()

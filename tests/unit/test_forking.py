@@ -1,0 +1,347 @@
+"""Tests for the fork launcher, with a template that says what the test wants."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, cast
+
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.python.failure import Failure
+
+from twisted_fork import forking, wire
+from twisted_fork.accepted import Connection
+from twisted_fork.child import State
+from twisted_fork.forking import ForkLauncher
+from twisted_fork.handler import Echo
+from twisted_fork.pool import Pool
+from twisted_fork.settings import Settings
+from twisted_fork.starting import Starter, orders
+
+from .cases import Case
+from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+
+
+class ForkLauncherCase(Case):
+    """A pool and its fork launcher; the other ends of all channels are the test's."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.lines: list[str] = []
+        self.processes: dict[int, FakeProcess] = {}
+        self.swept: list[int] = []
+        self.peers = 0
+        self.patch(forking, "ForkedProcess", self.forked_process)
+        test = self
+
+        class FakeSweep:
+            def __init__(self, clock: object, group: int) -> None:
+                self.group = group
+
+            def sweep(self) -> None:
+                test.swept.append(self.group)
+
+        self.patch(forking, "GroupSweep", FakeSweep)
+        self.build()
+
+    def build(self, **given: Any) -> None:
+        settings = Settings(**{"spare_children": 0, **given})
+        told = orders(Echo(), settings, listened_to=False)
+        journal = journal_of(self.lines)
+        self.launcher = ForkLauncher(
+            self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024))
+        )
+        self.pool = Pool(
+            settings,
+            self.reactor,
+            self.launcher,
+            journal,
+            RecordingProtocol,
+            room=lambda: None,
+            last_words=lambda pid: None,
+        )
+
+    def forked_process(self, reactor: object, clock: object, pid: int, ended: Any) -> FakeProcess:
+        process = FakeProcess(pid)
+        process.ended = ended
+        self.processes[pid] = process
+        return process
+
+    def template(self, number: int = -1) -> tuple[FakeProcess, socket.socket]:
+        """A template that was started: its process, and its end of its channel."""
+        started = self.reactor.started[number]
+        channel: socket.socket = started["channel"]
+        if channel.fileno() >= 0:
+            channel.settimeout(10)
+        self.addCleanup(channel.close)
+        return cast(FakeProcess, started["process"]), channel
+
+    def start(self, **given: Any) -> socket.socket:
+        """Start the launcher; its template is ready."""
+        self.build(**given)
+        self.launcher.start(self.pool)
+        return self.is_ready()
+
+    def is_ready(self) -> socket.socket:
+        """The newest template has its orders, and says that it is ready."""
+        process, channel = self.template()
+        told = wire.receive(channel, wire.LONGEST)
+        assert told is not None
+        self.assertEqual(told.kind, wire.ORDERS)
+        self.say(channel, wire.READY, 0, process.pid)
+        return channel
+
+    def say(self, channel: socket.socket, kind: bytes, ticket: int = 0, number: int = 0) -> None:
+        wire.send(channel, wire.pack(kind, ticket, number))
+        while self.reactor.turn():
+            pass
+
+    def asked(self, channel: socket.socket) -> wire.Message:
+        """What the template is asked for next; its descriptors are closed."""
+        message = wire.receive(channel)
+        assert message is not None
+        for descriptor in message.descriptors:
+            os.close(descriptor)
+        return message
+
+    def connect(self) -> Connection:
+        """A connection, of a real descriptor, is given to the pool."""
+        self.peers += 1
+        connection = Connection(os.open(os.devnull, os.O_RDONLY), ("192.0.2.1", self.peers))
+        self.addCleanup(connection.close)
+        self.pool.serve(connection)
+        return connection
+
+    def ends(self, number: int = -1, signal: int | None = 9) -> None:
+        """A template's process ends."""
+        started = self.reactor.started[number]
+        started["process"].over = True
+        reason = ProcessDone(0) if signal is None else ProcessTerminated(None, signal, signal)
+        started["protocol"].processEnded(Failure(reason))
+
+    def channel_ends(self, channel: socket.socket) -> None:
+        channel.close()
+        while self.reactor.turn():
+            pass
+
+
+class AskingTests(ForkLauncherCase):
+    """What a template is asked for, and what it answers."""
+
+    def test_it_is_ready_when_the_template_is(self) -> None:
+        self.launcher.start(self.pool)
+        self.assertFalse(self.pool.may_accept())
+        self.is_ready()
+        self.assertTrue(self.pool.may_accept())
+        self.assertEqual(self.lines, [f"template ready pid={self.template()[0].pid}"])
+
+    def test_a_request_carries_what_the_child_needs(self) -> None:
+        for each, spare, carried in [
+            (1, False, wire.CARRIES_CONNECTION),
+            (2, False, wire.CARRIES_CONNECTION | wire.CARRIES_CHANNEL),
+            (1, True, wire.CARRIES_CHANNEL),
+        ]:
+            channel = self.start(connections_per_child=each)
+            if spare:
+                self.pool.order_spare()
+            else:
+                connection = self.connect()
+            message = self.asked(channel)
+            self.assertEqual((message.kind, message.number), (wire.FORK, carried))
+            self.assertEqual(len(message.descriptors), carried.bit_count())
+            if not spare:
+                self.assertEqual(message.payload, connection.details())
+
+    def test_a_child_that_lives_has_its_connection(self) -> None:
+        channel = self.start()
+        connection = self.connect()
+        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        (child,) = self.pool.children
+        self.assertEqual((child.state, child.pid), (State.SERVING, 777))
+        self.assertEqual(connection.descriptor, -1)
+        self.processes[777].ended(Failure(ProcessDone(0)))
+        self.assertEqual(len(self.pool.children), 0)
+
+    def test_a_child_that_could_not_be_made_is_asked_for_again(self) -> None:
+        channel = self.start()
+        connection = self.connect()
+        self.say(channel, wire.FAILED, self.asked(channel).ticket, errno.EAGAIN)
+        self.assertIn("cannot start children: Resource temporarily unavailable", self.lines[-1])
+        self.reactor.advance(5)
+        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.assertEqual(connection.descriptor, -1)
+
+    def test_requests_that_are_not_answered_are_bounded(self) -> None:
+        channel = self.start()
+        asked = 0
+        while self.pool.may_accept():
+            self.connect()
+            asked += 1
+        self.assertTrue(10 <= asked <= 64, asked)
+        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.assertTrue(self.pool.may_accept())
+
+    def test_answers_to_what_nobody_asked_are_passed_over(self) -> None:
+        channel = self.start()
+        for kind in (wire.ALIVE, wire.FAILED, b"?"):
+            self.say(channel, kind, 999, 777)
+        self.assertEqual((len(self.pool.children), self.processes), (0, {}))
+
+    def test_a_child_may_be_ready_again_before_it_is_heard_that_it_lives(self) -> None:
+        # Two channels: what came first may be read last.
+        channel = self.start(connections_per_child=5)
+        self.connect()
+        message = wire.receive(channel)
+        assert message is not None
+        own = socket.socket(fileno=message.descriptors[0])
+        os.close(message.descriptors[1])
+        with own:
+            self.say(own, wire.READY)
+            self.say(channel, wire.ALIVE, message.ticket, 777)
+            (child,) = self.pool.children
+            self.assertEqual((child.state, self.processes[777].signals), (State.IDLE, []))
+            self.assertFalse([line for line in self.lines if "broke the rules" in line])
+
+
+class DyingTests(ForkLauncherCase):
+    """A template may die at any moment."""
+
+    def test_its_successor_gets_the_requests_anew_and_in_order(self) -> None:
+        channel = self.start()
+        connections = [self.connect() for _ in range(4)]
+        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.ends()
+        self.channel_ends(channel)
+        self.assertEqual([c.descriptor >= 0 for c in connections], [False, True, True, True])
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.started), 2)
+        channel = self.is_ready()
+        details = [self.asked(channel).payload for _ in range(3)]
+        self.assertEqual(details, [connection.details() for connection in connections[1:]])
+        self.assertEqual(self.swept, [self.template(0)[0].pid])
+
+    def test_a_child_that_it_forked_may_still_be_heard_of_after_its_end(self) -> None:
+        channel = self.start()
+        connection = self.connect()
+        ticket = self.asked(channel).ticket
+        self.ends()
+        self.assertGreaterEqual(connection.descriptor, 0)
+        self.say(channel, wire.ALIVE, ticket, 777)
+        self.channel_ends(channel)
+        self.assertEqual([child.pid for child in self.pool.children], [777])
+        self.assertEqual(self.pool.look().waiting, 0)
+
+    def test_without_a_channel_it_is_of_no_use(self) -> None:
+        channel = self.start()
+        self.connect()
+        self.channel_ends(channel)
+        self.assertEqual(self.template()[0].signals, ["KILL"])
+        self.assertEqual(self.pool.look().waiting, 0, "a child of it may live")
+        self.ends()
+        self.assertEqual(self.pool.look().waiting, 1)
+
+    def test_garbage_ends_it(self) -> None:
+        channel = self.start()
+        channel.send(b"garbage")
+        self.reactor.turn()
+        self.assertEqual(self.template()[0].signals, ["KILL"])
+
+    def test_it_is_replaced_with_a_growing_delay(self) -> None:
+        self.launcher.start(self.pool)
+        waits = []
+        for number in range(1, 6):
+            self.channel_ends(self.template()[1])
+            self.ends()
+            begin = self.reactor.seconds()
+            while len(self.reactor.started) == number:
+                self.reactor.advance(0.05)
+            waits.append(self.reactor.seconds() - begin)
+        self.assertEqual(waits, sorted(waits))
+        self.assertGreater(waits[-1], 8 * waits[0])
+
+    def test_one_that_has_lived_well_is_replaced_at_once_again(self) -> None:
+        self.launcher.start(self.pool)
+        for _ in range(3):
+            self.reactor.advance(60)
+            self.channel_ends(self.template()[1])
+            self.ends()
+            self.assertIn("replaced in 0.1 seconds", self.lines[-1])
+            self.reactor.advance(0.1)
+
+    def test_one_that_cannot_be_started_is_tried_again(self) -> None:
+        self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
+        self.launcher.start(self.pool)
+        self.assertEqual(
+            self.lines,
+            ["cannot start the template: Resource temporarily unavailable; trying again"],
+        )
+        self.assertEqual(self.reactor.readers, [])
+        self.reactor.spawn_error = None
+        self.reactor.advance(0.1)
+        self.is_ready()
+        self.assertTrue(self.pool.may_accept())
+
+    def test_one_that_does_not_answer_is_killed_and_replaced(self) -> None:
+        channel = self.start()
+        connection = self.connect()
+        self.reactor.pump([1] * 6)
+        self.assertEqual(self.template()[0].signals, ["KILL"])
+        self.assertIn("template stuck", self.lines[-1])
+        self.ends()
+        self.channel_ends(channel)
+        self.reactor.advance(1)
+        self.assertEqual(self.asked(self.is_ready()).payload, connection.details())
+
+    def test_a_child_that_is_never_heard_of_does_not_keep_its_connection(self) -> None:
+        self.start()  # whose channel a stopped child holds
+        connection = self.connect()
+        self.ends()
+        self.reactor.pump([1] * 12)
+        self.assertEqual(self.asked(self.is_ready()).payload, connection.details())
+
+
+class StoppingTests(ForkLauncherCase):
+    """The end of the launcher."""
+
+    def test_a_template_that_has_nothing_to_do_is_let_go_at_once(self) -> None:
+        channel = self.start()
+        stopped = self.launcher.stop()
+        self.assertIsNone(wire.receive(channel))
+        self.assertNoResult(stopped)
+        self.ends(signal=None)
+        self.successResultOf(stopped)
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_what_was_asked_for_is_done_first(self) -> None:
+        channel = self.start()
+        connection = self.connect()
+        stopped = self.launcher.stop()
+        ticket = self.asked(channel).ticket
+        self.say(channel, wire.ALIVE, ticket, 777)
+        self.assertEqual(connection.descriptor, -1)
+        self.assertIsNone(wire.receive(channel))
+        self.ends(signal=None)
+        self.successResultOf(stopped)
+
+    def test_one_that_dies_is_not_replaced(self) -> None:
+        channel = self.start()
+        self.connect()
+        stopped = self.pool.stop()
+        self.ends()
+        self.channel_ends(channel)
+        self.successResultOf(stopped)
+        self.reactor.advance(100)
+        self.assertEqual(len(self.reactor.started), 1)
+
+    def test_while_there_is_none_it_stops_at_once(self) -> None:
+        self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
+        self.launcher.start(self.pool)
+        self.successResultOf(self.launcher.stop())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_it_can_be_killed(self) -> None:
+        self.start()
+        self.launcher.stop()
+        self.launcher.kill()
+        self.assertEqual(self.template()[0].signals, ["KILL"])

@@ -1,0 +1,117 @@
+"""Tests for doing things later."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from twisted_fork.later import Backoff, Later
+
+from .cases import Case
+
+
+class LaterTests(Case):
+    """One delayed call at most."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.calls: list[float] = []
+        self.later = Later(self.clock, lambda: self.calls.append(self.clock.seconds()))
+
+    def test_it_calls_once_when_it_is_time(self) -> None:
+        self.later.arm(2)
+        self.clock.pump([1, 1, 1, 1])
+        self.assertEqual(self.calls, [2])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_armed_again_it_keeps_its_time(self) -> None:
+        self.later.arm(2)
+        self.later.arm(1)
+        self.clock.advance(1)
+        self.assertEqual(self.calls, [])
+        self.clock.advance(1)
+        self.assertEqual(self.calls, [2])
+
+    def test_cancelled_it_does_not_call_and_can_be_armed_anew(self) -> None:
+        self.later.arm(1)
+        self.later.cancel()
+        self.later.cancel()
+        self.assertFalse(self.later.armed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.later.arm(3)
+        self.clock.advance(3)
+        self.assertEqual(self.calls, [3])
+
+    def test_it_may_be_armed_from_its_own_call(self) -> None:
+        def once_more() -> None:
+            self.calls.append(self.clock.seconds())
+            if len(self.calls) < 3:
+                later.arm(1)
+
+        later = Later(self.clock, once_more)
+        later.arm(1)
+        self.clock.pump([1, 1, 1, 1])
+        self.assertEqual(self.calls, [1, 2, 3])
+
+    def test_it_says_whether_it_is_armed(self) -> None:
+        self.assertFalse(self.later.armed)
+        self.later.arm(1)
+        self.assertTrue(self.later.armed)
+        self.clock.advance(1)
+        self.assertFalse(self.later.armed)
+
+
+class BackoffTests(Case):
+    """A failing spell."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.tries: list[float] = []
+        self.backoff = Backoff(self.clock, self.again, first=1, most=10)
+
+    def again(self) -> None:
+        self.tries.append(self.clock.seconds())
+
+    def test_delays_double_up_to_the_most(self) -> None:
+        delays = []
+        for _ in range(7):
+            delays.append(self.backoff.failed())
+            self.clock.advance(delays[-1])
+        self.assertEqual(delays, [1, 2, 4, 8, 10, 10, 10])
+        self.assertEqual(self.tries, [1, 3, 7, 15, 25, 35, 45])
+
+    def test_it_waits_between_a_failure_and_the_next_try(self) -> None:
+        self.assertFalse(self.backoff.waiting)
+        self.backoff.failed()
+        self.assertTrue(self.backoff.waiting)
+        self.clock.advance(1)
+        self.assertFalse(self.backoff.waiting)
+
+    def test_failures_while_a_try_is_due_do_not_put_it_off(self) -> None:
+        for _ in range(5):
+            self.backoff.failed()
+        self.clock.advance(1)
+        self.assertEqual(self.tries, [1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_success_ends_the_spell_and_tells_how_long_it_was(self) -> None:
+        for _ in range(3):
+            self.clock.advance(self.backoff.failed())
+        self.assertEqual((self.backoff.failures, self.backoff.succeeded()), (3, 3))
+        self.assertEqual((self.backoff.failures, self.backoff.succeeded()), (0, 0))
+        self.assertEqual(self.backoff.failed(), 1)
+
+    def test_cancelled_it_does_not_try_again(self) -> None:
+        self.backoff.failed()
+        self.backoff.cancel()
+        self.clock.advance(100)
+        self.assertEqual((self.tries, self.backoff.waiting), ([], False))
+
+    @given(st.integers(0, 10_000), st.floats(0.001, 1), st.floats(1, 1e6))
+    def test_no_delay_is_shorter_than_the_first_or_longer_than_the_most(
+        self, failures: int, first: float, most: float
+    ) -> None:
+        backoff = Backoff(Clock(), lambda: None, first, most)
+        backoff.failures = failures
+        self.assertTrue(first <= backoff.failed() <= most)

@@ -1,0 +1,94 @@
+"""Tests for a new template that takes over from the old one."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from twisted_fork import wire
+from twisted_fork.child import State
+from twisted_fork.handler import Echo
+from twisted_fork.settings import Settings
+from twisted_fork.starting import orders
+
+from .test_forking import ForkLauncherCase
+
+NEW = orders(Echo(print=True), Settings(spare_children=0), listened_to=False)
+
+
+class ReloadingTests(ForkLauncherCase):
+    """The old template goes on until the new one is ready."""
+
+    def test_the_new_one_has_the_new_orders_and_takes_over(self) -> None:
+        old = self.start()
+        over = self.launcher.reload(NEW)
+        self.connect()
+        self.assertEqual(self.asked(old).kind, wire.FORK)
+        told = wire.receive(self.template()[1], wire.LONGEST)
+        assert told is not None
+        self.assertEqual(told.details["handler"], NEW["handler"])
+        self.say(self.template()[1], wire.READY)
+        self.assertTrue(self.successResultOf(over))
+        self.connect()
+        self.assertEqual(self.asked(self.template()[1]).kind, wire.FORK)
+
+    def test_the_old_one_goes_when_it_has_done_what_it_was_asked_for(self) -> None:
+        old = self.start()
+        connection = self.connect()
+        self.launcher.reload(NEW)
+        self.is_ready()
+        self.say(old, wire.ALIVE, self.asked(old).ticket, 777)
+        self.assertEqual(connection.descriptor, -1)
+        self.assertIsNone(wire.receive(old))
+        self.ends(0)
+        self.assertEqual(len(self.reactor.started), 2, "it is not replaced")
+
+    def test_spares_of_the_old_one_go_and_busy_children_finish(self) -> None:
+        old = self.start(connections_per_child=5)
+        self.connect()
+        self.pool.order_spare()
+        for pid in (777, 778):
+            message = wire.receive(old)
+            assert message is not None
+            for descriptor in message.descriptors:
+                self.addCleanup(os.close, descriptor)
+            self.say(old, wire.ALIVE, message.ticket, pid)
+        self.launcher.reload(NEW)
+        self.is_ready()
+        busy, spare = self.pool.children
+        self.assertEqual((busy.state, spare.state), (State.SERVING, State.LEAVING))
+
+    def test_one_that_fails_leaves_the_old_one_in_its_place(self) -> None:
+        old = self.start()
+        over = self.launcher.reload(NEW)
+        self.channel_ends(self.template()[1])
+        self.ends()
+        self.assertFalse(self.successResultOf(over))
+        self.assertIn("reload failed", self.lines[-1])
+        self.connect()
+        self.assertEqual(self.asked(old).kind, wire.FORK)
+        self.assertEqual(self.template(0)[0].signals, [])
+
+    def test_one_that_cannot_be_started_leaves_the_old_one_in_its_place(self) -> None:
+        self.start()
+        self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
+        self.assertFalse(self.successResultOf(self.launcher.reload(NEW)))
+        self.assertTrue(self.pool.may_accept())
+
+    def test_a_second_reload_takes_the_place_of_the_first(self) -> None:
+        self.start()
+        first, second = self.launcher.reload(NEW), self.launcher.reload(NEW)
+        self.assertFalse(self.successResultOf(first))
+        self.assertEqual(self.template(1)[0].signals, ["KILL"])
+        self.is_ready()
+        self.assertTrue(self.successResultOf(second))
+
+    def test_stopping_stops_both(self) -> None:
+        self.start()
+        self.launcher.reload(NEW)
+        stopped = self.launcher.stop()
+        self.ends(0)
+        self.assertNoResult(stopped)
+        self.ends(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

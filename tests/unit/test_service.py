@@ -1,0 +1,261 @@
+"""Tests for the service: its parts together, how it starts, and how it stops."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.python.failure import Failure
+
+from twisted_fork import descriptors, forking, starting, wire
+from twisted_fork.handler import Echo, InvalidHandler
+from twisted_fork.listening import CannotListen
+from twisted_fork.service import ForkingService
+from twisted_fork.settings import InvalidSetting, Settings
+
+from .cases import Case
+from .fakes import FakeProcess, FakeReactor, journal_of
+
+LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+class ServiceCase(Case):
+    """A service whose template and children are the test's."""
+
+    kind: type[ForkingService] = ForkingService
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.lines: list[str] = []
+        self.processes: list[FakeProcess] = []
+        self.limits: list[tuple[int, int]] = []
+        self.patch(forking, "ForkedProcess", self.forked_process)
+        self.patch(starting, "check", lambda *arguments: None)
+        self.patch(resource, "getrlimit", lambda which: (1024, 4096))
+        self.patch(resource, "setrlimit", lambda which, limits: None)
+        self.patch(resource, "prlimit", lambda pid, which, limits: self.limits.append(limits))
+        self.pids = iter(range(7001, 8000))
+
+    def forked_process(self, reactor: object, clock: object, pid: int, ended: Any) -> FakeProcess:
+        process = FakeProcess(pid)
+        process.ended = ended
+        self.processes.append(process)
+        return process
+
+    def service(self, *endpoints: Any, **given: Any) -> ForkingService:
+        settings = Settings(**{"spare_children": 0, **given})
+        service = self.kind(endpoints or [LOCAL], Echo(), settings, reactor=self.reactor)
+        self.patch(service, "_journal", journal_of(self.lines))
+        return service
+
+    def turn(self) -> None:
+        """Whatever is due now happens."""
+        self.reactor.advance(0)
+        while self.reactor.turn():
+            self.reactor.advance(0)
+
+    def started(self, **given: Any) -> ForkingService:
+        """A service that accepts connections."""
+        service = self.service(**given)
+        service.startService()
+        self.template_is_ready()
+        return service
+
+    def template_is_ready(self) -> None:
+        process = self.reactor.started[-1]["process"]
+        self.say(wire.pack(wire.READY, number=process.pid))
+
+    def channel(self) -> socket.socket:
+        """The newest template's end of its channel."""
+        channel = self.reactor.started[-1]["channel"]
+        self.addCleanup(channel.close)
+        return cast(socket.socket, channel)
+
+    def say(self, data: bytes) -> None:
+        wire.send(self.channel(), data)
+        self.turn()
+
+    def address(self) -> tuple[str, int]:
+        """Where the service listens, as it says."""
+        host, _, port = self.lines[-1].rpartition(" ")[2].rpartition(":")
+        return host, int(port)
+
+    def serve_one(self, service: ForkingService) -> FakeProcess:
+        """A peer connects, and a child serves it; its process."""
+        host, port = next(
+            line.rpartition(" ")[2].rpartition(":")[::2]
+            for line in self.lines
+            if line.startswith("accepting")
+        )
+        peer = socket.create_connection((host, int(port)), timeout=10)
+        self.addCleanup(peer.close)
+        self.turn()
+        message = None
+        while message is None or message.kind != wire.FORK:
+            message = wire.receive(self.channel(), wire.LONGEST)
+            assert message is not None
+        for descriptor in message.descriptors:
+            os.close(descriptor)
+        self.say(wire.reply(message, wire.ALIVE, next(self.pids)))
+        return self.processes[-1]
+
+    def child_ends(self, process: FakeProcess, number: int | None = None) -> None:
+        process.over = True
+        reason = ProcessDone(0) if number is None else ProcessTerminated(None, number, number)
+        process.ended(Failure(reason))
+        self.turn()
+
+    def template_ends(self) -> None:
+        self.reactor.started[-1]["process"].over = True
+        self.reactor.started[-1]["protocol"].processEnded(Failure(ProcessDone(0)))
+        self.turn()
+
+    def stop(self, service: ForkingService) -> Deferred[Any]:
+        stopped: Deferred[Any] = service.stopService()
+        self.turn()
+        return stopped
+
+
+class StartingTests(ServiceCase):
+    """The beginning of a service."""
+
+    def test_connections_are_accepted_when_the_template_is_ready(self) -> None:
+        service = self.service()
+        service.startService()
+        self.turn()
+        self.assertEqual(self.lines, [])
+        self.template_is_ready()
+        self.assertRegex(self.lines[-1], r"^accepting connections on tcp 127\.0\.0\.1:\d+$")
+        process = self.serve_one(service)
+        self.assertIn(f"pid={process.pid}", self.lines[-1])
+        (info,) = service.children()
+        self.assertEqual((info.pid, info.state), (process.pid, "serving"))
+
+    def test_all_ports_are_opened_or_none(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        service = self.service(LOCAL, LOCAL, "nonsense")
+        self.assertRaises(CannotListen, service.open_ports)
+        self.turn()
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")) - before, 1)
+        service = self.service(LOCAL, LOCAL)
+        service.open_ports()
+        service.open_ports()
+        service.startService()
+        self.template_is_ready()
+        self.assertEqual(self.lines[-1].count("127.0.0.1"), 2)
+
+    def test_more_children_than_there_can_be_are_refused(self) -> None:
+        service = self.service(max_children=1_000_000)
+        with self.assertRaisesRegex(InvalidSetting, "would fit"):
+            service.startService()
+
+    def test_a_handler_that_does_not_load_is_refused(self) -> None:
+        self.patch(starting, "check", lambda *arguments: "no such module")
+        with self.assertRaisesRegex(InvalidHandler, "no such module"):
+            self.service().startService()
+
+    def test_children_have_the_limits_that_were_before_they_were_raised(self) -> None:
+        self.started()
+        self.assertEqual(self.limits, [(1024, 4096)])
+
+    def test_so_have_those_of_a_service_that_starts_when_they_were_raised_already(self) -> None:
+        limits = [(1024, 4096)]
+        self.patch(resource, "getrlimit", lambda which: limits[-1])
+        self.patch(resource, "setrlimit", lambda which, new: limits.append(new))
+        self.started()
+        self.started()
+        self.assertEqual(self.limits, [(1024, 4096)] * 2)
+
+
+class StoppingTests(ServiceCase):
+    """The end of a service."""
+
+    def test_a_service_that_was_not_started_stops_at_once(self) -> None:
+        self.successResultOf(self.stop(self.service()))
+
+    def test_without_children_it_stops_with_its_template(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        service = self.started()
+        stopped = self.stop(service)
+        self.assertNoResult(stopped)
+        self.template_ends()
+        self.successResultOf(stopped)
+        self.assertEqual(self.lines[-1], "stopped")
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+        self.channel().close()
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")) - before, 1)
+
+    def test_children_that_serve_may_finish(self) -> None:
+        service = self.started()
+        process = self.serve_one(service)
+        stopped = self.stop(service)
+        self.assertIn("stopping children=1 grace=5", self.lines)
+        self.template_ends()
+        self.reactor.advance(4)
+        self.child_ends(process)
+        self.successResultOf(stopped)
+        self.assertEqual(process.signals, [])
+        self.assertEqual(
+            [line.partition(" peer")[0] for line in self.lines[-2:]], ["child ended", "stopped"]
+        )
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_nobody_is_accepted_any_more(self) -> None:
+        service = self.started()
+        address = self.address()
+        process = self.serve_one(service)
+        self.stop(service)
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=10)
+        self.assertEqual(process.signals, [])
+
+    def test_those_that_do_not_finish_get_signals_each_after_the_grace(self) -> None:
+        service = self.started(grace=3.0)
+        process = self.serve_one(service)
+        stopped = self.stop(service)
+        self.reactor.advance(2.9)
+        self.assertEqual(process.signals, [])
+        self.reactor.advance(0.2)
+        self.assertEqual(process.signals, ["TERM"])
+        self.assertIn("stopping: SIGTERM sent to children=1", self.lines)
+        self.reactor.advance(2.8)
+        self.assertEqual(process.signals, ["TERM"])
+        self.reactor.advance(0.2)
+        self.assertEqual(process.signals, ["TERM", "KILL"])
+        self.assertIn("stopping: SIGKILL sent to children=1", self.lines)
+        self.assertEqual(self.reactor.started[-1]["process"].signals, ["KILL"])
+        self.child_ends(process, 9)
+        self.assertNoResult(stopped)
+        self.template_ends()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_it_can_be_hurried(self) -> None:
+        service = self.started(grace=1000.0)
+        process = self.serve_one(service)
+        service.hurry()
+        self.stop(service)
+        service.hurry()
+        self.turn()
+        self.assertEqual(process.signals, ["TERM"])
+        service.hurry()
+        self.turn()
+        self.assertEqual(process.signals, ["TERM", "KILL"])
+
+    def test_it_can_be_started_again(self) -> None:
+        service = self.started()
+        stopped = self.stop(service)
+        self.template_ends()
+        self.successResultOf(stopped)
+        service.startService()
+        self.template_is_ready()
+        self.assertIn("accepting connections", self.lines[-1])
+        self.assertEqual(len(self.reactor.started), 2)
+
+    def test_raising_the_limit_is_not_done_before_it_starts(self) -> None:
+        self.patch(descriptors, "raise_limit", None)
+        self.service().open_ports()

@@ -1,0 +1,169 @@
+"""Tests for the spawn launcher, with interpreters that say what the test wants."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, cast
+
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.python.failure import Failure
+
+from twisted_fork import wire
+from twisted_fork.accepted import Connection
+from twisted_fork.child import State
+from twisted_fork.handler import Echo
+from twisted_fork.pool import Pool
+from twisted_fork.settings import Settings
+from twisted_fork.spawning import SpawnLauncher
+from twisted_fork.starting import Starter, orders
+
+from .cases import Case
+from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+
+
+class SpawnLauncherTests(Case):
+    """A pool and its spawn launcher; the other ends of all channels are the test's."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.lines: list[str] = []
+        self.peers = 0
+        settings = Settings(launcher="spawn", spare_children=0, connections_per_child=2)
+        journal = journal_of(self.lines)
+        self.launcher = SpawnLauncher(
+            self.reactor,
+            journal,
+            orders(Echo(), settings, listened_to=False),
+            Starter(self.reactor, 2, (1024, 1024)),
+        )
+        self.pool = Pool(
+            settings,
+            self.reactor,
+            self.launcher,
+            journal,
+            RecordingProtocol,
+            room=lambda: None,
+            last_words=lambda pid: None,
+        )
+        self.launcher.start(self.pool)
+
+    def connect(self) -> Connection:
+        """A connection, of a real descriptor, is given to the pool."""
+        self.peers += 1
+        connection = Connection(os.open(os.devnull, os.O_RDONLY), ("192.0.2.1", self.peers))
+        self.addCleanup(connection.close)
+        self.pool.serve(connection)
+        return connection
+
+    def started(self, number: int = -1) -> tuple[FakeProcess, socket.socket]:
+        """An interpreter that was started: its process, and its end of its channel."""
+        started: dict[str, Any] = self.reactor.started[number]
+        channel: socket.socket = started["channel"]
+        channel.settimeout(10)
+        self.addCleanup(channel.close)
+        return cast(FakeProcess, started["process"]), channel
+
+    def heard(self, channel: socket.socket) -> wire.Message:
+        """What an interpreter is told next; its descriptors are closed."""
+        message = wire.receive(channel, wire.LONGEST)
+        assert message is not None
+        for descriptor in message.descriptors:
+            os.close(descriptor)
+        return message
+
+    def say(self, kind: bytes, number: int = -1) -> None:
+        wire.send(self.started(number)[1], wire.pack(kind))
+        while self.reactor.turn():
+            pass
+
+    def ends(self, number: int = -1, signal: int | None = None) -> None:
+        """An interpreter's process, and with it its channel, ends."""
+        process, channel = self.started(number)
+        channel.close()
+        while self.reactor.turn():
+            pass
+        process.over = True
+        reason = ProcessDone(0) if signal is None else ProcessTerminated(None, signal, signal)
+        self.reactor.started[number]["protocol"].processEnded(Failure(reason))
+
+    def test_a_connection_is_sent_when_its_interpreter_is_ready(self) -> None:
+        connection = self.connect()
+        process, channel = self.started()
+        self.assertEqual(self.heard(channel).kind, wire.ORDERS)
+        self.say(wire.READY)
+        message = self.heard(channel)
+        self.assertEqual((message.kind, message.payload), (wire.CONNECTION, connection.details()))
+        self.assertGreaterEqual(connection.descriptor, 0)
+        self.say(wire.TAKEN)
+        (child,) = self.pool.children
+        self.assertEqual((child.state, child.pid), (State.SERVING, process.pid))
+        self.assertEqual(connection.descriptor, -1)
+
+    def test_a_spare_waits_when_it_is_ready(self) -> None:
+        self.pool.order_spare()
+        self.say(wire.READY)
+        self.assertEqual(self.pool.look().idle, 1)
+        self.connect()
+        self.assertEqual(len(self.reactor.started), 1)
+
+    def test_interpreters_that_start_are_bounded(self) -> None:
+        while self.pool.may_accept():
+            self.connect()
+        starting = len(self.reactor.started)
+        self.assertTrue(1 <= starting <= 16, starting)
+        self.say(wire.READY, 0)
+        self.assertTrue(self.pool.may_accept())
+
+    def test_one_that_cannot_be_started_leaves_nothing_and_is_tried_again(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
+        connection = self.connect()
+        self.assertEqual(self.reactor.readers, [])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.assertIn("cannot start children", self.lines[-1])
+        self.reactor.spawn_error = None
+        self.reactor.advance(5)
+        (child,) = self.pool.children
+        self.assertIs(child.connection, connection)
+
+    def test_one_that_ends_before_it_is_ready_loses_no_connection(self) -> None:
+        connection = self.connect()
+        self.ends(signal=9)
+        self.assertIn("signal=SIGKILL: handed over anew", self.lines[-1])
+        self.assertEqual(len(self.reactor.started), 2)
+        (child,) = self.pool.children
+        self.assertIs(child.connection, connection)
+
+    def test_one_that_takes_too_long_is_killed(self) -> None:
+        self.connect()
+        self.reactor.pump([1] * 50)
+        self.assertEqual(self.started()[0].signals, [])
+        self.reactor.pump([1] * 20)
+        self.assertIn("KILL", self.started()[0].signals)
+        self.assertIn("child stuck", self.lines[-1])
+
+    def test_stopping_lets_spares_go_and_serves_what_waits(self) -> None:
+        self.pool.order_spare()
+        connection = self.connect()
+        stopped = self.pool.stop()
+        self.heard(self.started(0)[1])
+        self.assertIsNone(wire.receive(self.started(0)[1]))
+        self.ends(0)
+        self.assertEqual(self.lines, [], "that a spare goes is no news")
+        self.say(wire.READY, 1)
+        self.say(wire.TAKEN, 1)
+        self.assertEqual(connection.descriptor, -1)
+        self.assertNoResult(stopped)
+        self.ends(1)
+        self.successResultOf(stopped)
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_stopping_without_children_takes_no_time(self) -> None:
+        self.successResultOf(self.pool.stop())
+
+    def test_those_that_start_can_be_killed(self) -> None:
+        self.connect()
+        self.launcher.kill()
+        self.assertEqual(self.started()[0].signals, ["KILL"])

@@ -1,0 +1,135 @@
+"""Tests for messages, and for descriptors that are passed along."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twisted_fork import wire
+
+from .cases import Case
+from .fakes import channel_pair
+
+kinds = st.binary(min_size=1, max_size=1)
+tickets = st.integers(0, 2**64 - 1)
+numbers = st.integers(0, 2**31 - 1)
+
+
+class MessageTests(Case):
+    """Packing and unpacking."""
+
+    @given(kinds, tickets, numbers, st.binary(max_size=200))
+    def test_what_is_packed_can_be_unpacked(
+        self, kind: bytes, ticket: int, number: int, payload: bytes
+    ) -> None:
+        message = wire.unpack(wire.pack(kind, ticket, number, payload))
+        found = (message.kind, message.ticket, message.number, message.payload)
+        self.assertEqual(found, (kind, ticket, number, payload))
+        self.assertEqual(message.descriptors, [])
+
+    @given(kinds, tickets, numbers)
+    def test_a_reply_has_the_ticket_of_what_it_answers(
+        self, kind: bytes, ticket: int, number: int
+    ) -> None:
+        asked = wire.unpack(wire.pack(wire.FORK, ticket, 3, b"details"))
+        self.assertEqual(wire.reply(asked, kind, number), wire.pack(kind, ticket, number))
+
+    @given(st.binary(max_size=100))
+    def test_arbitrary_bytes_are_a_message_or_a_value_error(self, data: bytes) -> None:
+        try:
+            message = wire.unpack(data)
+        except ValueError:
+            self.assertLess(len(data), 13)
+        else:
+            packed = wire.pack(message.kind, message.ticket, message.number, message.payload)
+            self.assertEqual(packed, data)
+
+    def test_a_message_that_is_too_short_is_refused_with_its_length(self) -> None:
+        with self.assertRaisesRegex(ValueError, "12 bytes are too few"):
+            wire.unpack(b"x" * 12)
+
+    def test_details_are_what_was_marshalled(self) -> None:
+        orders = {"path": ["/a"], "open_files": (1, 2), "print": False}
+        message = wire.unpack(wire.pack(wire.ORDERS, payload=wire.marshalled(orders)))
+        self.assertEqual(message.details, orders)
+
+    def test_every_kind_of_message_is_another(self) -> None:
+        all_kinds = [
+            getattr(wire, name) for name in wire.__all__ if type(getattr(wire, name)) is bytes
+        ]
+        self.assertEqual(len(all_kinds), len(set(all_kinds)))
+        self.assertEqual({len(kind) for kind in all_kinds}, {1})
+
+
+class ChannelPairTests(Case):
+    """Sending and receiving over a real socket pair."""
+
+    def setUp(self) -> None:
+        self.ours, self.theirs = channel_pair()
+        self.theirs.settimeout(10)
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+
+    def received(self) -> wire.Message:
+        message = wire.receive(self.theirs, wire.LONGEST)
+        assert message is not None
+        return message
+
+    def test_messages_arrive_whole_and_in_order(self) -> None:
+        wire.send(self.ours, wire.pack(wire.FORK, 1))
+        wire.send(self.ours, wire.pack(wire.FORK, 2, payload=b"x" * wire.MAX_PAYLOAD))
+        self.assertEqual((self.received().ticket, len(self.received().payload)), (1, 65536))
+
+    def test_descriptors_come_along_in_order_and_are_closed_on_exec(self) -> None:
+        reading, writing = os.pipe()
+        wire.send(self.ours, wire.pack(wire.FORK), (reading, writing))
+        os.close(reading)
+        os.close(writing)
+        message = self.received()
+        for descriptor in message.descriptors:
+            self.addCleanup(os.close, descriptor)
+        os.write(message.descriptors[1], b"through the pipe")
+        self.assertEqual(os.read(message.descriptors[0], 100), b"through the pipe")
+        self.assertEqual([os.get_inheritable(fd) for fd in message.descriptors], [False, False])
+
+    def test_a_closed_channel_reads_as_none(self) -> None:
+        self.ours.close()
+        self.assertIsNone(wire.receive(self.theirs))
+
+    def test_what_was_sent_before_the_end_is_still_received(self) -> None:
+        wire.send(self.ours, wire.pack(wire.CONNECTION, 7))
+        self.ours.close()
+        self.assertEqual(self.received().ticket, 7)
+        self.assertIsNone(wire.receive(self.theirs))
+
+    def test_bytes_that_are_no_message_are_a_value_error(self) -> None:
+        self.ours.send(b"hello")
+        self.assertRaises(ValueError, wire.receive, self.theirs)
+
+    def test_sending_to_who_is_gone_is_an_error_and_no_signal(self) -> None:
+        self.theirs.close()
+        self.assertRaises(BrokenPipeError, wire.send, self.ours, wire.pack(wire.READY))
+        with open(os.devnull) as nothing:
+            self.assertRaises(
+                BrokenPipeError, wire.send, self.ours, wire.pack(wire.FORK), (nothing.fileno(),)
+            )
+
+    def test_a_full_channel_refuses_at_once(self) -> None:
+        self.ours.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            for _ in range(100_000):
+                wire.send(self.ours, wire.pack(wire.FORK))
+
+    def test_no_more_descriptors_are_taken_than_a_message_may_carry(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        with open(os.devnull) as nothing:
+            rights = [nothing.fileno()] * 20
+            socket.send_fds(self.ours, [wire.pack(wire.FORK)], rights)
+        message = self.received()
+        for descriptor in message.descriptors:
+            os.close(descriptor)
+        self.assertLessEqual(len(message.descriptors), 2)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
