@@ -78,26 +78,40 @@ class Channel:
         ECONNRESET, once, then what had been sent to us (unix_release_sock in
         net/unix/af_unix.c).
         """
-        for _ in range(_MOST_AT_ONCE):
+        self._read(_MOST_AT_ONCE)
+
+    def hear_out(self) -> None:
+        """The other side has ended: read all that it has sent."""
+        while self._read(_MOST_AT_ONCE):
+            pass
+
+    def _read(self, most: int) -> bool:
+        """
+        Read up to *most* messages.
+
+        :returns: whether there may be more.
+        """
+        for _ in range(most):
             try:
                 length = self._socket.recv_into(_BUFFER)
             except BlockingIOError:
-                return
+                return False
             except ConnectionResetError:
                 continue
             except OSError:
                 length = 0
             if not length:
                 self._end()
-                return
+                return False
             try:
                 message = wire.unpack(bytes(_BUFFER[:length]))
             except ValueError:
                 self._end()
-                return
+                return False
             self._received(message)
             if self.closed:
-                return
+                return False
+        return True
 
     def connectionLost(self, reason: Failure) -> None:
         self._end()

@@ -104,6 +104,7 @@ class Child:
     :ivar ticket: which child, among all that this service ever orders.
     :ivar state: changes only through Pool.
     :ivar generation: how often the handler had been loaded anew when it was ordered.
+    :ivar has_ended: its process has, whatever there still is to hear from it.
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
     :ivar process: its transport; None until it lives.
@@ -121,6 +122,7 @@ class Child:
         "connection",
         "deadline",
         "generation",
+        "has_ended",
         "left",
         "peer",
         "pid",
@@ -139,6 +141,7 @@ class Child:
         self.since = since
         self.left = left
         self.generation = 0
+        self.has_ended = False
         self.state = State.ORDERED
         self.process: IProcessTransport | None = None
         self.pid: int | None = None
@@ -175,7 +178,7 @@ class Child:
 
     def signal(self, name: str) -> None:
         """Send a signal, such as ``TERM``, if it lives."""
-        if self.process is not None:
+        if self.process is not None and not self.has_ended:
             try:
                 self.process.signalProcess(name)
             except ProcessExitedAlready:

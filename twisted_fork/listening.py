@@ -26,7 +26,7 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     serverFromString,
 )
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -47,6 +47,9 @@ _PLAIN = (
     UNIXServerEndpoint,
     AdoptedStreamServerEndpoint,
 )
+
+_WRAPPED = ("ssl", "tls", "haproxy")
+"""Kinds that are refused before Twisted parses them, which needs packages for some."""
 
 _PEER_IS_GONE = (
     errno.ECONNABORTED,
@@ -80,6 +83,8 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
         bytes of its connections.
     """
     kind = description.partition(":")[0]
+    if kind in _WRAPPED:
+        raise CannotListen(_not_plain(description, kind))
     wanted = description
     if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
         wanted += f":backlog={_BACKLOG}"
@@ -88,7 +93,11 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
     except KeyError as failure:
         raise CannotListen(f"{description}: there is no inherited socket {failure}") from None
     except IndexError:
-        raise CannotListen(f"{description}: there is no inherited socket of that index") from None
+        raise CannotListen(
+            f"{description}: there is no inherited socket of that index; LISTEN_PID,"
+            " LISTEN_FDS and LISTEN_FDNAMES tell which there are, and systemd-socket-activate"
+            " needs --fdname= for the last"
+        ) from None
     except (ValueError, TypeError, AttributeError) as failure:
         raise CannotListen(
             f"{description}: not an endpoint that can be understood ({failure});"
@@ -106,12 +115,17 @@ def require_plain(endpoint: IStreamServerEndpoint, description: str) -> None:
     :raises CannotListen: it does not.
     """
     if not isinstance(endpoint, _PLAIN):
-        kind = description.partition(":")[0]
-        raise CannotListen(
-            f"{description}: the reactor process would have to read and write the bytes of"
-            f" {kind}: connections, and here it hands over the socket itself;"
-            " it takes tcp:, tcp6:, unix: or systemd:"
-        )
+        raise CannotListen(_not_plain(description, description.partition(":")[0]))
+
+
+def _not_plain(description: str, kind: str) -> str:
+    return (
+        f"{description}: the reactor process would have to read and write the bytes of"
+        f" {kind}: connections, and here it hands over the socket itself;"
+        " it takes tcp:, tcp6:, unix: or systemd:"
+        + ("; for TLS there is --tls-certificate" if kind in ("ssl", "tls") else "")
+        + ("; for the PROXY protocol there is --proxy-protocol" if kind == "haproxy" else "")
+    )
 
 
 class Handover(Factory):
@@ -143,6 +157,11 @@ class Port:
         self.socket.close()
         closed: Deferred[None] = self._port.stopListening()
         return closed
+
+    def close_now(self) -> None:
+        """Close it where no reactor runs that would."""
+        self.socket.close()
+        self._port.connectionLost(Failure(ConnectionDone()))
 
 
 def open_port(endpoint: IStreamServerEndpoint, description: str) -> Port:

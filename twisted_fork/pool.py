@@ -77,6 +77,7 @@ class Pool:
         self._waiting: deque[Connection] = deque()
         self._reserved = 0
         self._refused = True
+        self._failed = 0.0
         self._placing = False
         self.sources = Sources()
         self._backoff = Backoff(clock, self._settle)
@@ -174,7 +175,7 @@ class Pool:
         :param took: and it has taken the connection that it was ordered for.
         """
         child.protocol.makeConnection(child.process)  # type: ignore[no-untyped-call]
-        if failures := self._backoff.succeeded():
+        if child.since >= self._failed and (failures := self._backoff.succeeded()):
             self.journal.launch_recovered(failures)
         if took:
             self.taken(child)
@@ -229,6 +230,7 @@ class Pool:
         """An ordered child could not be made: *number* is the errno."""
         self.never_was(child)
         if not self.stopping and not self._backoff.waiting:
+            self._failed = self._clock.seconds()
             if not self._backoff.failures:
                 self.journal.launch_failing(os.strerror(number))
             self._backoff.failed()
@@ -246,6 +248,9 @@ class Pool:
 
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
+        child.has_ended = True
+        if child.channel is not None:
+            child.channel.hear_out()
         state, connection, status = child.state, child.connection, reason_text(reason)
         if child.pid is not None and not reason.check(ProcessDone):
             self._last_words(child.pid)
@@ -355,7 +360,7 @@ class Pool:
         child.since = self._clock.seconds()
         if self.stopping or child.generation != self.children.generation:
             self.dismiss(child)
-        elif child.channel is None:
+        elif child.channel is None or child.has_ended:
             self.children.unusable(child)
             child.kill()
 

@@ -143,7 +143,7 @@ class ForkingService(Service):
                 )
         except Exception:
             for port in self._ports:
-                port.close()
+                port.close_now()
             self._ports = []
             raise
 

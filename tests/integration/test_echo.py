@@ -160,4 +160,4 @@ def test_the_log_says_who_was_served_by_whom_and_for_how_long(server: Server) ->
         talk(connection)
         host, port = connection.getsockname()
     pid = server.wait_for(rf"handed over peer={host}:{port} pid=(\d+)")[0]
-    server.wait_for(rf"child ended peer={host}:{port} pid={pid} exit=0 seconds=\d+\.\d\d\d\n")
+    server.wait_for(rf"child ended peer={host}:{port} pid={pid} exit=0 seconds=\d+\.\d\d\d\b")

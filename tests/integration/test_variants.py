@@ -46,7 +46,7 @@ def test_a_child_serves_as_many_connections_as_it_was_told(
     (spare,) = server.spares()
     for events in (1, 2):
         assert ask(server.address, b"hello") == b"HELLO"
-        server.wait_for(rf"served peer=\S+ pid={spare} seconds=\d+\.\d\d\d\n", times=events)
+        server.wait_for(rf"served peer=\S+ pid={spare} seconds=\d+\.\d\d\d\b", times=events)
         assert spare in children(server.pid)
     assert ask(server.address, b"hello") == b"HELLO"
     server.wait_for(rf"child ended peer=\S+ pid={spare} exit=0 seconds=")

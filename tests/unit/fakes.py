@@ -236,6 +236,9 @@ class FakeConnection(Connection):
     def close(self) -> None:
         self.descriptor = -1
 
+    def traffic(self) -> None:
+        self.close()
+
 
 class FakeLauncher:
     """Children come to be when the test says so."""

@@ -53,7 +53,7 @@ class CheckTests(Case):
         self.patch(resource, "getrlimit", lambda which: (soft, hard))
 
     def test_what_fits_the_hard_limit_is_let_pass(self) -> None:
-        self.limit(10, 10_000)
+        self.limit(10, 100_000)
         check(Settings(max_children=5000), uses_select=False, in_use=10)
 
     def test_what_does_not_is_refused_with_a_number_that_would(self) -> None:
@@ -69,7 +69,7 @@ class CheckTests(Case):
         check(replace(settings, max_children=most), uses_select=False, in_use=10)
 
     def test_the_select_reactor_has_a_limit_of_its_own(self) -> None:
-        self.limit(10_000, 10_000)
+        self.limit(100_000, 100_000)
         with self.assertRaisesRegex(InvalidSetting, "the select reactor can watch 1024"):
             check(Settings(max_children=5000), uses_select=True, in_use=10)
 

@@ -108,7 +108,9 @@ class ForkLauncherCase(Case):
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""
         self.peers += 1
-        connection = Connection(os.open(os.devnull, os.O_RDONLY), ("192.0.2.1", self.peers))
+        served, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        connection = Connection(served.detach(), f"/peer/{self.peers}")
         self.addCleanup(connection.close)
         self.pool.serve(connection)
         return connection

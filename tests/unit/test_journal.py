@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,27 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal, printable, reason_text
+from twisted_fork.traffic import Amount
 
 from .cases import Case
 from .fakes import journal_of
 
 PEER = "192.0.2.1:5000"
 
+USAGE = resource.struct_rusage((0.5, 0.25, 9000, *[0] * 13))
+
 PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
     (lambda j: j.handed_over(PEER, 7), f"handed over peer={PEER} pid=7"),
     (lambda j: j.ready_again(PEER, 7, 1.5), f"served peer={PEER} pid=7 seconds=1.500"),
+    (
+        lambda j: j.ready_again(PEER, 7, 1.5, Amount(3, 4)),
+        f"served peer={PEER} pid=7 seconds=1.500 received=3 sent=4",
+    ),
+    (
+        lambda j: j.ended(PEER, 7, "exit=0", 2, Amount(3, 4), USAGE),
+        f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 received=3 sent=4"
+        " cpu=0.750 memory=9000K",
+    ),
     (
         lambda j: j.ended(PEER, 7, "exit=0", 2),
         f"child ended peer={PEER} pid=7 exit=0 seconds=2.000",
@@ -35,6 +48,14 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     (
         lambda j: j.ended(PEER, 7, "exit=3", 2),
         f"child ended peer={PEER} pid=7 exit=3 seconds=2.000",
+    ),
+    (
+        lambda j: j.ended(PEER, 7, "exit=0", 2, limit="idle-timeout"),
+        f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 limit=idle-timeout",
+    ),
+    (
+        lambda j: j.limit_reached(PEER, 7, "idle-timeout"),
+        f"limit reached peer={PEER} pid=7 limit=idle-timeout: SIGTERM",
     ),
     (
         lambda j: j.ended_unserved(PEER, 7, "exit=1", again=True),
@@ -137,7 +158,16 @@ class LineTests(Case):
         for line, level in levels.items():
             trouble = any(
                 word in line
-                for word in ("exit=1", "exit=3", "broke", "refused", "cannot", "stuck", "too much")
+                for word in (
+                    "exit=1",
+                    "exit=3",
+                    "broke",
+                    "refused",
+                    "limit",
+                    "cannot",
+                    "stuck",
+                    "too much",
+                )
             )
             if trouble:
                 self.assertEqual(level, "warn", line)

@@ -82,6 +82,16 @@ class ForkSiblingTests(Case):
                 status, _ = self.sibling_of_a_child(child, before, prepare)
                 self.assertEqual(status, -number, prepare)
 
+    def test_the_c_library_knows_its_thread_by_its_new_id(self) -> None:
+        # Some of its locks go by that id.
+        where = "import ctypes; address = cloner._arguments.child_tid"
+        child = "os._exit(7 if ctypes.c_int.from_address(address).value == os.getpid() else 8)"
+        for before, prepare in WAYS:
+            if not sibling.Cloner()._arguments.child_tid:
+                continue  # this kernel does not tell where the C library keeps it
+            status, _ = self.sibling_of_a_child(child, before, f"{where}; {prepare}")
+            self.assertEqual(status, 7, prepare)
+
     def test_threads_and_forks_work_in_it(self) -> None:
         child = "; ".join(
             [

@@ -52,7 +52,9 @@ class SpawnLauncherTests(Case):
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""
         self.peers += 1
-        connection = Connection(os.open(os.devnull, os.O_RDONLY), ("192.0.2.1", self.peers))
+        served, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        connection = Connection(served.detach(), f"/peer/{self.peers}")
         self.addCleanup(connection.close)
         self.pool.serve(connection)
         return connection
@@ -121,7 +123,7 @@ class SpawnLauncherTests(Case):
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
         connection = self.connect()
         self.assertEqual(self.reactor.readers, [])
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2)
         self.assertIn("cannot start children", self.lines[-1])
         self.reactor.spawn_error = None
         self.reactor.advance(5)

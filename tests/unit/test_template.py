@@ -139,6 +139,21 @@ class TemplateTests(Case):
         self.assertEqual(status_of(pid), 0)
         self.ends_well()
 
+    def test_it_keeps_no_descriptor_of_what_it_has_passed_on(self) -> None:
+        self.start_and_wait()
+        before = len(os.listdir(f"/proc/{self.template}/fd"))
+        pids, peers = [], []
+        for ticket in range(5):
+            served, peer = socket.socketpair()
+            with served:
+                pids.append(self.fork(ticket, wire.CARRIES_CONNECTION, served.fileno()))
+            peers.append(peer)
+        # It may not have come to close the last one yet.
+        self.assertLessEqual(len(os.listdir(f"/proc/{self.template}/fd")) - before, 1)
+        for peer in peers:
+            peer.close()
+        self.assertEqual([status_of(pid) for pid in pids], [0] * 5)
+
     def test_its_death_touches_no_child(self) -> None:
         self.start_and_wait()
         served, peer = socket.socketpair()

@@ -33,6 +33,7 @@ class SpareTests(Case):
             pass_time(world.clock, QUIET)
             self.assertEqual(len(world.launcher.launched), number)
             self.assertEqual(world.launcher.launched[-1].state, State.ORDERED)
+            world.pool.launcher_changed()
             pass_time(world.clock, QUIET)
             self.assertEqual(len(world.launcher.launched), number, "the last does not live yet")
             world.live(world.launcher.launched[-1])
