@@ -34,10 +34,10 @@ def raise_limit() -> tuple[int, int]:
 
 
 def _per_child(settings: Settings) -> int:
-    """A busy child costs a pidfd, its connection, and a channel if it lives on; a spawned
-    one always a channel."""
+    """A busy child costs a pidfd; a channel if it lives on or is spawned; and its connection
+    if that may not be idle for ever."""
     lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 2 + lives_on
+    return 1 + lives_on + (settings.idle_timeout is not None)
 
 
 def needed(settings: Settings, in_use: int) -> int:

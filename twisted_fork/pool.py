@@ -194,7 +194,10 @@ class Pool:
         """
         self.children.move(child, Event.TAKEN)
         assert child.connection is not None
-        child.traffic = child.connection.traffic()
+        if self.settings.idle_timeout is None:
+            child.connection.close()
+        else:
+            child.traffic = child.connection.traffic()
         child.connection = None
         if self._limited:
             self._limit(child)

@@ -2,9 +2,9 @@
 What went over a TCP connection, and when, as the kernel tells it: the connection is not
 read for that.
 
-The reactor process keeps its descriptor of a TCP connection until the child is done with
-it.  So a child that wants its peer to see the end while it goes on itself has to shut the
-connection down (shutdown(2)), not only close it.
+Only where idle connections are to be ended does the reactor process keep its descriptor of
+a connection, to ask for this; a child that wants its peer to see the end while it goes on
+itself then has to shut the connection down (shutdown(2)), not only close it.
 """
 
 from __future__ import annotations
