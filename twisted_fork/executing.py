@@ -11,6 +11,7 @@ by way of the template.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import resource
 import signal
@@ -24,6 +25,7 @@ from twisted_fork.child import Child
 from twisted_fork.handler import Program
 from twisted_fork.inside.about import ConnectionInfo
 from twisted_fork.inside.program import environment
+from twisted_fork.launcher import Impossible
 from twisted_fork.reaping import ForkedProcess
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ __all__ = ["ExecLauncher"]
 
 _DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that Python or Twisted ignore or catch, and whose ignoring would outlive exec."""
+
+
+_TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
+"""Errors that pass; whatever else execve(2) says is about the program."""
 
 
 class ExecLauncher:
@@ -55,6 +61,7 @@ class ExecLauncher:
 
     def start(self, pool: Pool) -> None:
         self._pool = pool
+        _keep_to_ourselves()
         pool.launcher_changed()
 
     def ready(self) -> bool:
@@ -63,19 +70,24 @@ class ExecLauncher:
     def launch(self, child: Child) -> None:
         connection = child.connection
         assert connection is not None, "programs have no spares"
-        pid = os.posix_spawn(
-            self._order["path"],
-            self._order["argv"],
-            environment(self._order, _info(connection)),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, connection.descriptor, 0),
-                (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
-                (os.POSIX_SPAWN_DUP2, self._stderr, 2),
-            ],
-            setpgroup=0,
-            setsigmask=[],
-            setsigdef=_DEFAULTED,
-        )
+        try:
+            pid = os.posix_spawn(
+                self._order["path"],
+                self._order["argv"],
+                environment(self._order, _info(connection)),
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, connection.descriptor, 0),
+                    (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
+                    (os.POSIX_SPAWN_DUP2, self._stderr, 2),
+                ],
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=_DEFAULTED,
+            )
+        except OSError as failure:
+            if failure.errno in _TRANSIENT:
+                raise
+            raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
         child.lives(
             ForkedProcess(self._reactor, self._reactor, pid, partial(self._pool.ended, child))
         )
@@ -98,6 +110,16 @@ class ExecLauncher:
 
     def kill(self) -> None:
         """There is nothing but the children."""
+
+
+def _keep_to_ourselves() -> None:
+    """Descriptors that this process has inherited are not the programs' business."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            pass  # the one that was listed through
 
 
 def _info(connection: Connection) -> ConnectionInfo:

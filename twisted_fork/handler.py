@@ -97,6 +97,8 @@ class Program:
     reusable = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.argv, str):
+            raise InvalidHandler(f"a program is a list, such as [{self.argv!r}]")
         if not self.argv:
             raise InvalidHandler("no program: it takes -- PROGRAM [ARGUMENT ...]")
         name = self.argv[0]
@@ -146,7 +148,15 @@ def handler_from(given: Handler | str | Callable[..., Any]) -> Handler:
         return Imported.parse(given)
     module = getattr(given, "__module__", None)
     name = getattr(given, "__qualname__", None)
-    if not module or not name or "<" in name:
+    bound_to = getattr(given, "__self__", None)
+    if bound_to is not None and not isinstance(bound_to, (type, ModuleType)):
+        raise InvalidHandler(f"{given!r} belongs to an object that another process does not have")
+    if not module or module == "builtins":
+        raise InvalidHandler(
+            f"{given!r} cannot be imported by another process: define it in a module, not in a"
+            " .tac file"
+        )
+    if not name or "<" in name:
         raise InvalidHandler(
             f"{given!r} cannot be imported by another process: define it at the top of a module"
         )

@@ -119,6 +119,10 @@ class Journal:
         """A source is refused for a while, since a child that served it came to grief."""
         self._warn(f"penalty source={source} seconds={seconds:g}")
 
+    def protocol_raised(self) -> None:
+        """A method of the application's ChildProtocol has raised: with its traceback."""
+        self._log.failure("ChildProtocol raised")
+
     def child_wrote(self, pid: int, text: str) -> None:
         """A line of a child's standard error."""
         self._say(f"child wrote pid={pid}: {printable(text)}")

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from twisted_fork.child import Child
     from twisted_fork.pool import Pool
 
-__all__ = ["Launcher"]
+__all__ = ["Impossible", "Launcher"]
+
+
+class Impossible(Exception):
+    """A child for a connection cannot be made, now or later; the message says why."""
 
 
 class Launcher(Protocol):
@@ -29,6 +33,7 @@ class Launcher(Protocol):
         Order a child, with its connection if it has been given one.
 
         :raises OSError: it cannot be ordered just now.
+        :raises Impossible: nor will it be later.
         """
 
     def stuck(self, child: Child, seconds: float) -> None:

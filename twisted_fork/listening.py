@@ -147,10 +147,13 @@ class Port:
         self.address = _address_text(self.socket.family, host)
 
     def configure(self, keepalive: bool, nodelay: bool) -> None:
-        """Set options that accepted TCP connections inherit (socket(7), tcp(7))."""
+        """Set options that accepted TCP connections inherit (socket(7), tcp(7)); whatever is
+        not asked for stays as it is."""
         if not self.is_unix:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keepalive)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
+            if keepalive:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if nodelay:
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> Deferred[None]:
         """Close it; fires when it is closed, and a Unix socket's path is gone."""

@@ -8,6 +8,7 @@ It does no I/O of its own; launcher, journal and clock are given to it.
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +21,10 @@ from twisted.python.failure import Failure
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
-from twisted_fork.deadlines import Deadline, limit_of
+from twisted_fork.deadlines import Deadline, end_group, limit_of
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
-from twisted_fork.launcher import Launcher
+from twisted_fork.launcher import Impossible, Launcher
 from twisted_fork.roster import Roster
 from twisted_fork.settings import Settings
 from twisted_fork.sources import Sources
@@ -158,12 +159,14 @@ class Pool:
 
     def signal(self, name: str) -> int:
         """
-        Send a signal to every child that has not ended.
+        Send a signal, such as ``TERM``, to the process group of every child that has not
+        ended.
 
         :returns: how many these are.
         """
+        number = signal.Signals[f"SIG{name}"]
         for child in list(self.children):
-            child.signal(name)
+            end_group(child, number)
         return len(self.children)
 
     # What happens
@@ -174,7 +177,7 @@ class Pool:
 
         :param took: and it has taken the connection that it was ordered for.
         """
-        child.protocol.makeConnection(child.process)  # type: ignore[no-untyped-call]
+        self._tell(child.protocol.makeConnection, child.process)
         if child.since >= self._failed and (failures := self._backoff.succeeded()):
             self.journal.launch_recovered(failures)
         if took:
@@ -205,7 +208,7 @@ class Pool:
         if not child.left and not self._listens:
             child.close_channel()
         self.journal.handed_over(child.peer, child.pid)
-        child.protocol.connection_taken(child.peer)
+        self._tell(child.protocol.connection_taken, child.peer)
 
     def said(self, child: Child, message: wire.Message) -> None:
         """A message has come over a child's own channel."""
@@ -215,7 +218,7 @@ class Pool:
             elif message.kind == wire.READY:
                 self._ready(child)
             elif message.kind == wire.TELL:
-                child.protocol.message_received(message.payload)
+                self._tell(child.protocol.message_received, message.payload)
             else:
                 raise Breach(f"unknown message {message.kind!r}")
         except Breach as breach:
@@ -258,8 +261,8 @@ class Pool:
         if child.pid is not None and not reason.check(ProcessDone):
             self._last_words(child.pid)
         self._forget(child)
-        child.protocol.processExited(reason)
-        child.protocol.processEnded(reason)
+        self._tell(child.protocol.processExited, reason)
+        self._tell(child.protocol.processEnded, reason)
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
@@ -277,6 +280,13 @@ class Pool:
         self._settle()
 
     # How
+
+    def _tell(self, method: Callable[..., object], *arguments: object) -> None:
+        """Call a method of a ChildProtocol; what it raises is its own affair."""
+        try:
+            method(*arguments)
+        except Exception:
+            self.journal.protocol_raised()
 
     def _place(self, connection: Connection) -> None:
         child = self.children.latest_idle()
@@ -300,6 +310,10 @@ class Pool:
             child.given(connection)
         try:
             self.launcher.launch(child)
+        except Impossible as impossible:
+            self._forget(child)
+            assert connection is not None
+            self._give_up(connection, str(impossible))
         except OSError as failure:
             self.failed(child, failure.errno or 0)
         else:

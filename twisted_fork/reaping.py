@@ -175,6 +175,8 @@ class ForkedProcess:
             pass
 
     def _wait(self) -> bool:
+        if self._over:
+            return True
         status: int | None
         try:
             if self.ends_its_group and self._fd >= 0:

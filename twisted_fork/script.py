@@ -11,6 +11,7 @@ from typing import Any
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from twisted_fork.handler import Handler
+from twisted_fork.inside.importing import MAIN
 from twisted_fork.plugin import TwistdService
 from twisted_fork.settings import Settings
 
@@ -34,6 +35,8 @@ def serve(
     :param settings: fields of Settings, such as ``max_children=50``.
     :raises CannotListen, InvalidHandler, InvalidSetting: before anything is started.
     """
+    if MAIN in sys.modules:
+        raise RuntimeError('put the call of serve under if __name__ == "__main__":')
     from twisted.internet import reactor
 
     service = TwistdService(listen, handler, Settings(**settings))

@@ -191,7 +191,7 @@ class Settings:
         None, _FILE, "PEM file with the private key [default: in the certificate's file]"
     )
     tls_client_ca: str | None = _setting(
-        None, _FILE, "ask clients for certificates signed by one of those in this PEM file"
+        None, _FILE, "require of clients a certificate signed by one of those in this PEM file"
     )
     handshake_timeout: float = _setting(
         10.0, _seconds(0.001, 1_000_000), "seconds for a TLS handshake, or for a PROXY header"

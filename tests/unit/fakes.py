@@ -212,6 +212,10 @@ class FakeChannel:
         self.sent: list[wire.Message] = []
         self.error: OSError | None = None
         self.closed = False
+        self.unheard: Callable[[], object] = lambda: None
+
+    def hear_out(self) -> None:
+        self.unheard()
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         if self.error is not None:

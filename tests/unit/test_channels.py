@@ -77,6 +77,22 @@ class ChannelTests(Case):
         self.turn_to_the_end()
         self.assertEqual((len(self.messages), self.losses), (2, 1))
 
+    def test_the_last_words_of_who_has_ended_are_all_heard_at_once(self) -> None:
+        self.tell(*range(60))
+        self.theirs.close()
+        self.channel.hear_out()
+        self.assertEqual((len(self.messages), self.losses), (60, 1))
+
+    def test_hearing_out_ends_though_somebody_talks_without_end(self) -> None:
+        def answer(message: wire.Message) -> None:
+            self.got(message)
+            self.assertLess(len(self.messages), 100_000, "it does not end")
+            self.tell(1)
+
+        self.open(answer)
+        self.tell(1)
+        self.channel.hear_out()
+
     def test_garbage_ends_the_channel(self) -> None:
         self.tell(1)
         self.theirs.send(b"garbage")

@@ -205,6 +205,25 @@ class DyingTests(Case):
             world.lines,
         )
 
+    def test_what_it_said_before_it_ended_counts(self) -> None:
+        world = World()
+        child = world.spare()
+        connection = world.connect()
+        channel_of(child).unheard = lambda: world.says(child, wire.TAKEN)
+        world.end(child, signal.SIGSEGV)
+        self.assertTrue(connection.closed)
+        self.assertEqual(len(world.launcher.launched), 1, "no other child serves it again")
+        self.assertIn(f"child ended peer={connection.peer}", world.lines[-1])
+
+    def test_one_that_was_ready_again_and_ended_is_given_nothing(self) -> None:
+        world = World(connections_per_child=2)
+        child = world.spare()
+        world.connect()
+        world.says(child, wire.TAKEN)
+        channel_of(child).unheard = lambda: world.says(child, wire.READY)
+        world.end(child, signal.SIGSEGV)
+        self.assertEqual((world.pool.look().idle, len(world.pool.children)), (0, 0))
+
     def test_it_is_closed_and_logged_when_three_have_ended(self) -> None:
         world = World()
         connection = world.connect()

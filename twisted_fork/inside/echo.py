@@ -165,7 +165,6 @@ def serve_descriptor(descriptor: int, *_: object) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
         if serve(connection):
-            connection.shutdown(_socket.SHUT_WR)
             connection.close()
         else:
             closing.close(connection)

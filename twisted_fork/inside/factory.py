@@ -65,12 +65,23 @@ def _log_to_stderr() -> None:
     """Whatever the protocol logs goes to standard error, and so into the server's log."""
     import sys
 
-    from twisted.logger import FileLogObserver, eventAsText, globalLogBeginner
+    from twisted.logger import (
+        FileLogObserver,
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        eventAsText,
+        globalLogBeginner,
+    )
 
     def text(event: Any) -> str:
         return eventAsText(event, includeTimestamp=False) + "\n"
 
-    globalLogBeginner.beginLoggingTo([FileLogObserver(sys.stderr, text)], redirectStandardIO=False)
+    # what Twisted says of starting and stopping is of no interest for each connection
+    worth_it = LogLevelFilterPredicate()
+    worth_it.setLogLevelForNamespace("twisted.internet", LogLevel.warn)
+    observer = FilteringLogObserver(FileLogObserver(sys.stderr, text), [worth_it])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 class _OneConnection:

@@ -28,7 +28,12 @@ def adapt(kind: str, handler: Any) -> Serve:
 
 
 def _call(handler: Any) -> Serve:
-    return lambda connection: handler(connection, about.connection().peer)
+    def serve(connection: socket.socket) -> None:
+        result = handler(connection, about.connection().peer)
+        if hasattr(result, "__await__"):
+            raise TypeError(f"{handler!r} is asynchronous without being an async function")
+
+    return serve
 
 
 class _Server:

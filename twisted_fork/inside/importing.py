@@ -74,6 +74,8 @@ def kind_of(handler: Any) -> str:
     ):
         return "requests"
     if callable(handler):
+        while isinstance(getattr(handler, "func", None), types.FunctionType):
+            handler = handler.func  # a functools.partial
         code = handler if hasattr(handler, "__code__") else type(handler).__call__
         return "coroutine" if _is_coroutine_function(code) else "callable"
     raise BadHandler(
@@ -101,9 +103,7 @@ def _load_script(path: str) -> types.ModuleType:
 
 
 def _last_line(failure: BaseException) -> str:
-    from traceback import format_exception_only
-
-    return format_exception_only(failure)[-1].strip()
+    return f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
 
 
 def _is_factory(handler: Any) -> bool:

@@ -1,0 +1,224 @@
+"""
+Handlers that go wrong, in every way there is: each ends as it should, the log says how, and
+no other connection notices.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..clients import ask, read, read_to_end
+from ..harness import LOOPBACK, Server, with_twisted
+from ..processes import children, descriptors, ticks
+from ..serving import HERE, Serve, environment, forkserve
+from .load import Books, closing, gone, order, peer_of, read_quietly, threaded
+
+HANDLER = ".faults.handlers:obeys"
+
+LIMITS = ("--memory=600M", "--cpu-seconds=2", "--session-timeout=6", "--grace=1")
+
+ENDINGS = {
+    "raises": r"exit=1 ",
+    "exits": r"exit=3 ",
+    "exits_at_once": r"exit=4 ",
+    "aborts": r"signal=SIGABRT ",
+    "crashes": r"signal=SIGSEGV ",
+    "recurses": r"exit=1 ",
+    "recurses_in_c": r"(?:signal=SIGSEGV|exit=1) ",
+    "allocates": r"exit=1 ",
+    "spins": r"signal=SIGXCPU .* limit=cpu-seconds",
+    "sleeps": r"signal=SIGTERM .* limit=session-timeout",
+    "ignores_sigterm": r"signal=SIGKILL .* limit=session-timeout",
+    "blocks_signals": r"signal=SIGKILL .* limit=session-timeout",
+    "resists_in_company": r"signal=SIGKILL .* limit=session-timeout",
+    "closes_everything": r"exit=\d+ ",
+    "sends_descriptors": r"exit=0 ",
+}
+"""What a handler does, and how its child ends."""
+
+
+def _ends(server: Server, connection: socket.socket, how: str) -> str:
+    return rf"child ended peer={re.escape(peer_of(connection))} pid=\d+ {how}"
+
+
+@with_twisted
+async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: str) -> None:
+    size = 30 if launcher == "fork" else 6
+    server = forkserve(serve, HANDLER, *LIMITS, launcher=launcher)
+    server.expects_traceback = True
+    books = Books(server)
+    async with books.crowd(size):
+        with closing([books.connect() for _ in ENDINGS]) as victims:
+            ended = {}
+            for (fault, how), victim in zip(ENDINGS.items(), victims, strict=True):
+                order(victim, fault)
+                ended[fault] = _ends(server, victim, how)
+            for fault, pattern in ended.items():
+                await server.logs(pattern)
+            for victim in victims:
+                read_quietly(victim)
+    books.check()
+
+
+@with_twisted
+async def test_descendants_may_keep_the_connection_when_their_child_has_ended(
+    serve: Serve,
+) -> None:
+    server = forkserve(serve, HANDLER)
+    books = Books(server)
+    async with books.crowd():
+        for fault in ("forks_and_leaves", "escapes"):
+            with books.connect() as victim:
+                order(victim, fault)
+                await server.logs(_ends(server, victim, "exit=0"))
+                holder = int(await threaded(victim.recv, 20))
+                # the child has ended, its descendant lives, and is nobody's zombie then
+                assert holder not in children(server.pid)
+            await _reaped(holder)
+    books.check()
+
+
+async def _reaped(pid: int) -> None:
+    """A descendant that was left behind is ours to wait for: see the subreaper."""
+    await threaded(os.waitpid, pid, 0)
+    await gone(pid)
+
+
+@with_twisted
+@pytest.mark.parametrize("fault", ["floods_stderr", "floods_newlines"])
+async def test_a_flood_of_stderr_does_not_drown_the_reactor(serve: Serve, fault: str) -> None:
+    server = forkserve(serve, HANDLER)
+    books = Books(server)
+    async with books.crowd(), _timed(books) as slowest:
+        with books.connect() as victim:
+            order(victim, fault)
+            assert await threaded(read, victim, 4) == b"done"
+    assert len(server.log()) < 20_000_000
+    assert max(slowest) < 10
+    books.check()
+
+
+class _timed:
+    """While a block lasts, connect now and then and see how long an answer takes."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._going = True
+        self._seconds: list[float] = []
+
+    async def __aenter__(self) -> list[float]:
+        from twisted.internet.threads import deferToThread
+
+        self._asking = deferToThread(self._ask)
+        return self._seconds
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._going = False
+        await self._asking
+
+    def _ask(self) -> None:
+        while self._going:
+            begun = time.monotonic()
+            self._books.made += 1
+            assert ask(self._books.server.address, b"hello") == b"HELLO"
+            self._seconds.append(time.monotonic() - begun)
+            time.sleep(0.02)
+
+
+@with_twisted
+async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_busy(
+    serve: Serve,
+) -> None:
+    server = forkserve(serve, HANDLER)
+    books = Books(server)
+    async with books.crowd():
+        with books.connect() as victim:
+            order(victim, "shuts_stderr_down")
+            assert await threaded(read, victim, 4) == b"done"
+    server.wait_until_idle()
+    before = ticks(server.pid)
+    time.sleep(1)
+    assert ticks(server.pid) - before < 20
+    books.check()
+
+
+_AN_APPLICATION = """
+import os, sys
+words = sys.argv[1:]
+words[words.index("forkecho"):] = ["--python", os.environ["APPLICATION"]]
+os.execv(words[0], words)
+"""
+
+
+@pytest.fixture
+def listening(serve: Serve, folder: Path) -> Iterator[Server]:
+    """A server whose application listens to the messages of handlers."""
+    application = Path(__file__).with_name("listening.py")
+    before = [
+        *environment(APPLICATION=str(application), LISTEN=LOOPBACK),
+        *(sys.executable, "-c", _AN_APPLICATION),
+    ]
+    yield serve(before=before)
+
+
+@with_twisted
+async def test_a_flood_of_messages_does_not_drown_the_reactor(listening: Server) -> None:
+    books = Books(listening)
+    async with books.crowd(), _timed(books) as slowest:
+        with closing([books.connect() for _ in range(3)]) as victims:
+            for victim in victims:
+                order(victim, "tells")
+            for victim in victims:
+                assert await threaded(read, victim, 4) == b"1000"
+    assert max(slowest) < 10
+    books.check()
+    listening.wait_for("3000 messages of 65536 bytes")
+
+
+@with_twisted
+async def test_a_child_is_given_no_more_connections_than_it_may_serve(listening: Server) -> None:
+    books = Books(listening)
+    async with books.crowd():
+        with books.connect() as victim:
+            order(victim, "wants_more")
+            asked = await threaded(victim.recv, 10)
+            assert int(asked) > 0, "the handler has found its channel"
+            await listening.logs(r"child broke the rules pid=\d+ peer=\S+ reason=.*: killed")
+    assert "without serving" not in listening.log()
+    books.check()
+
+
+@with_twisted
+async def test_a_child_that_babbles_is_killed(listening: Server) -> None:
+    books = Books(listening)
+    async with books.crowd():
+        with books.connect() as victim:
+            order(victim, "babbles")
+            assert await threaded(read_to_end, victim) == b""
+            await listening.logs(_ends(listening, victim, "signal=SIGKILL"))
+    books.check()
+
+
+def test_descriptors_sent_with_standard_error_are_not_kept(serve: Serve) -> None:
+    server = forkserve(serve, HANDLER)
+    books = Books(server)
+    before = len(descriptors(server.pid))
+    with books.connect() as victim:
+        order(victim, "sends_descriptors")
+        assert read(victim, 4) == b"done"
+        server.wait_for("child wrote pid=.*: with descriptors")
+        server.wait_for(_ends(server, victim, "exit=0"))
+    server.wait_until_idle()
+    assert len(descriptors(server.pid)) <= before
+    books.check()
+
+
+assert HERE

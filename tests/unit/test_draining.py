@@ -1,0 +1,118 @@
+"""Tests for draining: from "stop" to the last child, told every ten seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from twisted_fork.child import Child
+from twisted_fork.draining import Drain
+
+from .cases import Case
+from .fakes import World, journal_of, pass_time, process_of
+
+
+class DrainTests(Case):
+    """Of a pool among fakes."""
+
+    def begin(self, children: int = 2, grace: float = 1000.0) -> Deferred[None]:
+        self.world = World()
+        self.lines: list[str] = []
+        self.templates_killed = 0
+        self.patch(self.world.launcher, "kill", self.kill_templates)
+        for _ in range(children):
+            self.world.connect()
+        self.busy: list[Child] = list(self.world.launcher.launched)
+        for child in self.busy:
+            self.world.live(child)
+        self.drain = Drain(self.world.clock, self.world.pool, journal_of(self.lines), grace)
+        over = self.drain.begin()
+        assert self.world.launcher.stopped is not None
+        self.world.launcher.stopped.callback(None)
+        return over
+
+    def kill_templates(self) -> None:
+        self.templates_killed += 1
+
+    def end(self, *children: Child) -> None:
+        for child in children:
+            self.world.end(child)
+
+    def signals(self) -> list[list[str]]:
+        return [process_of(child).signals for child in self.busy]
+
+    def after_it(self, over: Deferred[Any]) -> None:
+        """It is over, and there is nothing to do any more."""
+        self.successResultOf(over)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_every_ten_seconds_it_says_how_many_are_left(self) -> None:
+        over = self.begin(3)
+        self.assertEqual(self.lines, ["stopping children=3 grace=1000"])
+        pass_time(self.world.clock, 9.9)
+        self.assertEqual(len(self.lines), 1)
+        pass_time(self.world.clock, 0.2)
+        self.end(self.busy[0])
+        pass_time(self.world.clock, 10)
+        self.end(self.busy[1])
+        pass_time(self.world.clock, 20)
+        self.assertEqual(self.lines[1:], [f"draining children={left}" for left in (3, 2, 1, 1)])
+        self.assertNoResult(over)
+        self.end(self.busy[2])
+        self.after_it(over)
+
+    def test_nobody_is_signalled_before_the_grace_has_passed(self) -> None:
+        over = self.begin(grace=60)
+        pass_time(self.world.clock, 59)
+        self.assertEqual(self.signals(), [[], []])
+        pass_time(self.world.clock, 2)
+        self.assertEqual(self.signals(), [["TERM"], ["TERM"]])
+        pass_time(self.world.clock, 57)
+        self.assertEqual(self.signals(), [["TERM"], ["TERM"]])
+        pass_time(self.world.clock, 2)
+        self.assertEqual(self.signals(), [["TERM", "KILL"]] * 2)
+        self.assertNoResult(over)
+
+    def test_asked_again_it_does_not_wait(self) -> None:
+        self.begin()
+        self.drain.hurry()
+        self.assertEqual(self.signals(), [["TERM"], ["TERM"]])
+        self.assertEqual(self.lines[-1], "stopping: SIGTERM sent to children=2")
+        self.drain.hurry()
+        self.assertEqual(self.signals(), [["TERM", "KILL"]] * 2)
+        self.assertEqual(self.lines[-1], "stopping: SIGKILL sent to children=2")
+        self.assertEqual(self.templates_killed, 1)
+
+    def test_asked_a_fourth_time_it_has_done_what_it_can(self) -> None:
+        over = self.begin(1)
+        for _ in range(5):
+            self.drain.hurry()
+        self.assertEqual(self.signals(), [["TERM", "KILL"]])
+        self.end(*self.busy)
+        self.after_it(over)
+
+    def test_the_second_grace_begins_when_sigterm_was_sent(self) -> None:
+        self.begin(1, grace=60)
+        pass_time(self.world.clock, 50)
+        self.drain.hurry()
+        pass_time(self.world.clock, 59)
+        self.assertEqual(self.signals(), [["TERM"]])
+        pass_time(self.world.clock, 2)
+        self.assertEqual(self.signals(), [["TERM", "KILL"]])
+
+    def test_it_goes_on_telling_how_many_are_left_whatever_they_were_sent(self) -> None:
+        self.begin(1, grace=12)
+        pass_time(self.world.clock, 41)
+        self.assertEqual(self.lines.count("draining children=1"), 4)
+
+    def test_who_finishes_in_time_is_never_signalled(self) -> None:
+        over = self.begin()
+        pass_time(self.world.clock, 5)
+        self.end(*self.busy)
+        self.after_it(over)
+        self.assertEqual(self.signals(), [[], []])
+
+    def test_an_idle_pool_has_nothing_to_drain(self) -> None:
+        over = self.begin(0)
+        self.after_it(over)

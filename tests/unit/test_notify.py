@@ -1,0 +1,120 @@
+"""Tests for telling systemd: ready, reloading, stopping, alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+
+from twisted.internet.task import Clock
+
+from twisted_fork.notify import Notifier
+
+from .cases import Case
+from .fakes import pass_time
+
+
+class NotifierTests(Case):
+    """With a socket that listens as systemd does."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.listener.settimeout(10)
+        self.addCleanup(self.listener.close)
+        folder = tempfile.mkdtemp()
+        self.path = os.path.join(folder, "notify")
+        self.addCleanup(os.rmdir, folder)
+
+    def make(self, address: str | None = None, **environment: str) -> Notifier:
+        if address is None:
+            self.listener.bind(self.path)
+            self.addCleanup(os.unlink, self.path)
+        self.environment = {"NOTIFY_SOCKET": address or self.path, **environment}
+        return Notifier(self.clock, self.environment)
+
+    def said(self) -> list[bytes]:
+        """All that was said until now."""
+        found = []
+        self.listener.setblocking(False)
+        while True:
+            try:
+                found.append(self.listener.recv(1000))
+            except BlockingIOError:
+                return found
+
+    def test_each_state_is_one_message(self) -> None:
+        notifier = self.make()
+        notifier.ready()
+        notifier.stopping()
+        self.assertEqual(self.said(), [b"READY=1", b"STOPPING=1"])
+
+    def test_a_reload_says_since_when(self) -> None:
+        notifier = self.make()
+        before = time.monotonic_ns() // 1000
+        notifier.reloading()
+        after = time.monotonic_ns() // 1000
+        (message,) = self.said()
+        first, second = message.decode().splitlines()
+        self.assertEqual(first, "RELOADING=1")
+        self.assertTrue(before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after)
+
+    def test_an_abstract_socket_will_do(self) -> None:
+        name = f"twisted-fork-test-{os.getpid()}"
+        self.listener.bind("\0" + name)
+        self.make("@" + name).ready()
+        self.assertEqual(self.said(), [b"READY=1"])
+
+    def test_children_are_not_told_where_systemd_listens(self) -> None:
+        self.make(WATCHDOG_USEC="1000", WATCHDOG_PID=str(os.getpid()), OTHER="stays")
+        self.assertEqual(self.environment, {"OTHER": "stays"})
+
+    def test_who_was_not_started_by_systemd_says_nothing(self) -> None:
+        notifier = Notifier(self.clock, {"WATCHDOG_USEC": "1000000"})
+        notifier.ready()
+        notifier.reloading()
+        notifier.stopping()
+        notifier.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_does_not_listen_does_no_harm(self) -> None:
+        notifier = self.make(self.path + "-missing")
+        notifier.ready()
+        notifier.stopping()
+
+    def test_who_does_not_read_does_not_keep_the_server(self) -> None:
+        notifier = self.make()
+        for _ in range(10_000):
+            notifier.stopping()
+        self.assertLess(len(self.said()), 10_000)
+
+    def test_a_watchdog_hears_of_it_twice_as_often_as_it_asks(self) -> None:
+        notifier = self.make(WATCHDOG_USEC="20000000")
+        notifier.ready()
+        pass_time(self.clock, 35)
+        self.assertEqual(self.said(), [b"READY=1"] + [b"WATCHDOG=1"] * 4)
+
+    def test_a_watchdog_hears_of_it_while_stopping_and_not_any_more_after(self) -> None:
+        notifier = self.make(WATCHDOG_USEC="20000000")
+        notifier.ready()
+        notifier.stopping()
+        pass_time(self.clock, 15)
+        self.assertEqual(self.said().count(b"WATCHDOG=1"), 2)
+        notifier.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_reload_does_not_begin_a_second_watchdog(self) -> None:
+        notifier = self.make(WATCHDOG_USEC="20000000")
+        notifier.ready()
+        notifier.ready()
+        pass_time(self.clock, 10)
+        self.assertEqual(self.said().count(b"WATCHDOG=1"), 2)
+
+    def test_a_watchdog_that_is_meant_for_another_process_is_not_ours(self) -> None:
+        self.make(WATCHDOG_USEC="20000000", WATCHDOG_PID="1").ready()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nonsense_is_no_watchdog(self) -> None:
+        self.make(WATCHDOG_USEC="soon").ready()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
