@@ -42,7 +42,7 @@ SMOKE = Scale(
     bulk_mib=8,
     children=5,
     slow_warmup=0.5,
-    slow_seconds=2.5,
+    slow_seconds=4.0,
 )
 
 

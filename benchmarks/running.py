@@ -83,6 +83,17 @@ class Server:
     port: int
 
 
+def environment(scratch: Path) -> dict[str, str]:
+    """For servers: they find ``benchmarks`` and nothing else beside it, and keep bytecode."""
+    modules = scratch / "modules"
+    modules.mkdir()
+    (modules / "benchmarks").symlink_to(HERE)
+    kept = {"PYTHONPATH": str(modules), "PYTHONPYCACHEPREFIX": str(scratch / "bytecode")}
+    found = {**os.environ, **kept}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
+
+
 class Bench:
     """Starts servers, each in a place of its own under a scratch directory."""
 
@@ -90,10 +101,7 @@ class Bench:
         self.scratch = scratch
         self.load = Load(BUILD / "load")
         self._started = 0
-        modules = scratch / "modules"
-        modules.mkdir()
-        (modules / "benchmarks").symlink_to(HERE)
-        self._environment = {**os.environ, "PYTHONPATH": str(modules)}
+        self._environment = environment(scratch)
 
     @contextmanager
     def serving(self, peer: Peer, options: Sequence[str] = ()) -> Iterator[Server]:

@@ -19,6 +19,10 @@ __all__ = ["Channel"]
 _MOST_AT_ONCE = 16
 """Messages read in one turn of the reactor, so that no child keeps it to itself."""
 
+_MOST_LAST_WORDS = 64
+"""Turns of so many messages that are read of a child that has ended: all that the kernel
+holds for it, and more."""
+
 _BUFFER = memoryview(bytearray(wire.LONGEST))
 """Where messages are received; only for as long as it takes to copy them."""
 
@@ -28,6 +32,7 @@ class Channel:
     """
     One end of a channel, watched by the reactor.
 
+    :param paused: nothing is read before resume is called.
     :param received: is called with each message; it may close the channel.
     :param lost: is called once, when the other side is gone or has sent what is no
         message; not after close.
@@ -41,13 +46,20 @@ class Channel:
         ours: socket.socket,
         received: Callable[[wire.Message], object],
         lost: Callable[[], object],
+        paused: bool = False,
     ) -> None:
         self._reactor = reactor
         self._socket = ours
         self._received = received
         self._lost = lost
         self.closed = False
-        reactor.addReader(self)
+        if not paused:
+            reactor.addReader(self)
+
+    def resume(self) -> None:
+        """Begin to read, if it was made paused."""
+        if not self.closed:
+            self._reactor.addReader(self)
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """
@@ -81,9 +93,11 @@ class Channel:
         self._read(_MOST_AT_ONCE)
 
     def hear_out(self) -> None:
-        """The other side has ended: read all that it has sent."""
-        while self._read(_MOST_AT_ONCE):
-            pass
+        """The other side has ended: read what it has sent.  Not without end, since somebody
+        that it has forked may have the channel too, and go on."""
+        for _ in range(_MOST_LAST_WORDS):
+            if not self._read(_MOST_AT_ONCE):
+                break
 
     def _read(self, most: int) -> bool:
         """
@@ -126,6 +140,7 @@ def open_channel(
     reactor: Any,
     received: Callable[[wire.Message], object],
     lost: Callable[[], object],
+    paused: bool = False,
 ) -> tuple[Channel, socket.socket]:
     """
     Make a channel.
@@ -135,4 +150,4 @@ def open_channel(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    return Channel(reactor, ours, received, lost), theirs
+    return Channel(reactor, ours, received, lost, paused), theirs

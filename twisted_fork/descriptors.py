@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings
 
@@ -21,11 +22,12 @@ _ON_THEIR_WAY = 64
 """Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
 
 
+@cache
 def raise_limit() -> tuple[int, int]:
     """
     Raise this process's soft limit on open files to the hard one (getrlimit(2)).
 
-    :returns: the soft and the hard limit as they were.
+    :returns: the soft and the hard limit as they were before it was raised, the first time.
     """
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[0] != before[1]:

@@ -122,6 +122,7 @@ class ForkLauncher:
                 self._reactor,
                 partial(self._pool.said, child),
                 partial(self._pool.channel_lost, child),
+                paused=True,
             )
             carried |= wire.CARRIES_CHANNEL
             descriptors += (theirs.fileno(),)
@@ -278,7 +279,10 @@ class ForkLauncher:
                     self._reactor, self._reactor, message.number, partial(self._pool.ended, child)
                 )
             )
+            channel = child.channel
             self._pool.alive(child, took=child.connection is not None)
+            if channel is not None:
+                channel.resume()
         elif message.kind == wire.FAILED:
             self._pool.failed(child, message.number)
         if self._stopped is not None or template.dismissed:

@@ -17,7 +17,13 @@ __all__ = ["order"]
 
 _IN_CHILD = ("cpu_seconds", "memory", "open_files", "processes", "file_size", "nice", "umask")
 
-_HARD = {"open_files": resource.RLIMIT_NOFILE, "processes": resource.RLIMIT_NPROC}
+_HARD = {
+    "cpu_seconds": resource.RLIMIT_CPU,
+    "memory": resource.RLIMIT_AS,
+    "open_files": resource.RLIMIT_NOFILE,
+    "processes": resource.RLIMIT_NPROC,
+    "file_size": resource.RLIMIT_FSIZE,
+}
 """Those whose hard limit somebody may have lowered for us."""
 
 
@@ -31,7 +37,7 @@ def order(settings: Settings, uid: int | None = None) -> dict[str, Any] | None:
     told = {name: getattr(settings, name) for name in _IN_CHILD}
     told["uid"], told["gid"] = _identity(settings, os.geteuid() if uid is None else uid)
     told["no_new_privs"] = settings.no_new_privs or settings.user is not None
-    if not any(value not in (None, False) for value in told.values()):
+    if all(value is None or value is False for value in told.values()):
         return None
     _require_possible(told, os.geteuid() if uid is None else uid)
     return told

@@ -89,7 +89,10 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
     if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
         wanted += f":backlog={_BACKLOG}"
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, wanted)
+        try:
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, wanted)
+        except TypeError:
+            endpoint = serverFromString(reactor, description)
     except KeyError as failure:
         raise CannotListen(f"{description}: there is no inherited socket {failure}") from None
     except IndexError:
@@ -98,7 +101,7 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
             " LISTEN_FDS and LISTEN_FDNAMES tell which there are, and systemd-socket-activate"
             " needs --fdname= for the last"
         ) from None
-    except (ValueError, TypeError, AttributeError) as failure:
+    except (ValueError, TypeError, AttributeError, RuntimeError) as failure:
         raise CannotListen(
             f"{description}: not an endpoint that can be understood ({failure});"
             " it takes one like tcp:8000, tcp6:8000, unix:/run/socket,"
@@ -174,10 +177,14 @@ def open_port(endpoint: IStreamServerEndpoint, description: str) -> Port:
     :raises CannotListen: it cannot be opened.
     """
     result: list[IListeningPort | Failure] = []
+    lock = _lock_of(endpoint)
+    if lock is not None and os.path.lexists(lock):
+        lock = None  # somebody else's, or of another port of ours
     endpoint.listen(Handover()).addBoth(result.append)
     (port,) = result
     if isinstance(port, Failure):
-        _remove_lock(endpoint)
+        if lock is not None and os.path.lexists(lock):
+            os.unlink(lock)  # Twisted leaves it behind when it cannot bind
         reason = port.value
         if isinstance(reason, CannotListenError):
             reason = reason.socketError
@@ -197,16 +204,12 @@ def _why(reason: OSError) -> str:
     return text
 
 
-def _remove_lock(endpoint: IStreamServerEndpoint) -> None:
-    """Twisted's Unix port leaves its lock behind when it cannot bind."""
+def _lock_of(endpoint: IStreamServerEndpoint) -> str | None:
+    """The lock that Twisted makes beside a Unix socket's path; None if it makes none."""
     path = getattr(endpoint, "_address", None)
-    if isinstance(endpoint, UNIXServerEndpoint) and isinstance(path, str):
-        lock = path + ".lock"
-        try:
-            if os.readlink(lock) == str(os.getpid()):
-                os.unlink(lock)
-        except OSError:
-            pass
+    if isinstance(endpoint, UNIXServerEndpoint) and isinstance(path, str) and "\0" not in path:
+        return path + ".lock"
+    return None
 
 
 def _address_text(family: int, host: Any) -> str:

@@ -11,6 +11,8 @@ import signal
 import sys
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
+
 from twisted_fork.handler import Handler, InvalidHandler
 from twisted_fork.listening import CannotListen
 from twisted_fork.notify import Notifier
@@ -94,6 +96,9 @@ class TwistdService(ForkingService):
             self.reload()
         elif self.running:
             self._journal.stop_asked_for(number.name)
-            self._reactor.stop()
+            try:
+                self._reactor.stop()
+            except ReactorNotRunning:
+                pass
         else:
             self.hurry()

@@ -115,6 +115,7 @@ class Pool:
         self.upkeep.busy()
         connection.number = self.sources.began(connection.source)
         self._place(connection)
+        self.upkeep.look_after()
 
     def reserve(self, places: int) -> None:
         """Keep *places* more, or with a negative number fewer, for connections that have
@@ -240,6 +241,8 @@ class Pool:
             if not self._backoff.failures:
                 self.journal.launch_failing(os.strerror(number))
             self._backoff.failed()
+            if self.children.idle:
+                self._settle()
 
     def never_was(self, child: Child) -> None:
         """An ordered child was not made, and nothing is wrong with trying again."""
@@ -364,6 +367,8 @@ class Pool:
         )
 
     def _ready(self, child: Child) -> None:
+        if not child.left:
+            raise Breach("ready after its last connection")
         seconds = self._clock.seconds() - child.since
         self._idle_now(child, Event.READY)
         self.sources.ended(child.source)

@@ -96,12 +96,20 @@ class Told:
 
 def _addresses(result: ProxyResult) -> tuple[Any, Any]:
     if is_ipv4(result):
-        return tuple((str(host), port) for host, port in (result.source, result.dest))  # type: ignore[return-value]
+        return _inet(result.source), _inet(result.dest)
     if is_ipv6(result):
-        return tuple((str(host), port, 0, 0) for host, port in (result.source, result.dest))  # type: ignore[return-value]
+        return (*_inet(result.source), 0, 0), (*_inet(result.dest), 0, 0)
     if is_unix(result):
         return result.source, result.dest
     return None, None
+
+
+def _inet(address: tuple[Any, int]) -> tuple[str, int]:
+    """:raises ValueError: the host has a scope, which means nothing on another machine."""
+    host, port = address
+    if "%" in str(host):
+        raise ValueError(f"{host} has a scope")
+    return str(host), port
 
 
 @implementer(IReadDescriptor)

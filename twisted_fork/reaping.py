@@ -127,7 +127,10 @@ class ForkedProcess:
             raise ProcessExitedAlready()
         if isinstance(signalID, str):
             signalID = signal.Signals["SIG" + signalID.removeprefix("SIG")]
-        os.kill(self.pid, signalID)
+        try:
+            os.kill(self.pid, signalID)
+        except ProcessLookupError:
+            raise ProcessExitedAlready() from None
 
     def loseConnection(self) -> None:
         """There is no stream to close."""

@@ -27,6 +27,9 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 _READ = 64 * 1024
 
+_MOST_AT_ONCE = 64
+"""Pieces that are read before anything else is done."""
+
 _LONGEST_LINE = 4 * 1024
 """Characters of a line; a longer one is cut into several."""
 
@@ -78,7 +81,7 @@ class Tap:
         if second != self._second:
             self._second = second
             self._lines = 0
-        self._lines += 1
+        self._lines += 1 + len(line) // (_LONGEST_LINE + 1)
         if self._lines > _LINES_PER_SECOND:
             self._dropped += len(line)
             self._report.arm(1)
@@ -136,20 +139,23 @@ class StandardError:
 
     def child_ended(self, pid: int) -> None:
         """A child has ended: whatever it wrote is in the socket, read it now."""
-        for _ in range(16):
-            if not self._read():
-                break
+        self._read_some()
         self._tap.flush(pid)
 
     def close(self) -> None:
         """Log what is there, and close."""
         if self._socket.fileno() >= 0:
-            while self._read():
-                pass
+            self._read_some()
             self._tap.close()
             self._reactor.removeReader(self)
             self._socket.close()
             self._theirs.close()
+
+    def _read_some(self) -> None:
+        """Read what is there; not without end, since others go on writing."""
+        for _ in range(_MOST_AT_ONCE):
+            if not self._read():
+                return
 
     def _read(self) -> bool:
         try:

@@ -28,6 +28,9 @@ _BUSIEST."""
 
 _BUSIEST = 0.05
 
+_FORGIVEN = 60.0
+"""Seconds after which the death of one that waited does not make the next worse."""
+
 _SURPLUS = 10.0
 """Seconds without a new connection after which surplus children go."""
 
@@ -46,6 +49,7 @@ class Upkeep:
         self._clock = clock
         self._last = clock.seconds()
         self._delay = _QUIET
+        self._crashed = clock.seconds()
         self._refill = Later(clock, self._refill_if_quiet)
         self._trim = Later(clock, self._trim_if_quiet)
         self._stuck = Later(clock, self._look_for_stuck)
@@ -69,6 +73,10 @@ class Upkeep:
 
     def idle_child_ended(self) -> None:
         """One that waited has died: order others with a growing delay."""
+        now = self._clock.seconds()
+        if now - self._crashed > _FORGIVEN:
+            self._crashes.succeeded()
+        self._crashed = now
         self._crashes.failed()
 
     def watch(self) -> None:
@@ -88,6 +96,7 @@ class Upkeep:
     def _refill_if_quiet(self) -> None:
         look = self._pool.look()
         if not policy.spares_missing(self._pool.settings, look):
+            self.look_after()
             return
         if self._clock.seconds() - self._last < _QUIET:
             self._delay = min(2 * self._delay, _BUSIEST)

@@ -12,7 +12,7 @@ mixing their bytes.  A message is a header of 13 bytes and a payload::
 
     kind      1 byte, one of the constants below
     ticket    8 bytes, unsigned: which request this is about
-    number    4 bytes, signed: a pid, an errno, or a count of descriptors
+    number    4 bytes, unsigned: a pid, an errno, or a count of descriptors
 
 What goes towards a child may be marshalled Python (we trust the reactor
 process); what comes from a child is never more than the header and plain bytes,
@@ -84,8 +84,9 @@ _HEADER = 13
 LONGEST = _HEADER + MAX_PAYLOAD
 """Bytes of the longest message."""
 
-_USUAL = 8 * 1024
-"""Bytes that suffice for a message towards a template or a child, but for its orders."""
+_INWARD = memoryview(bytearray(LONGEST + 4096))
+"""Where messages towards a template or a child are received, only for as long as it takes to
+copy them: the longest tell all TLVs of a PROXY header, and addresses."""
 
 _DESCRIPTOR = 4
 """Bytes of a descriptor in a control message: a C int."""
@@ -172,21 +173,24 @@ def send(channel: _socket.socket, data: bytes, descriptors: tuple[int, ...] = ()
         channel.send(data, _socket.MSG_NOSIGNAL)
 
 
-def receive(channel: _socket.socket, longest: int = _USUAL) -> Message | None:
+def receive(channel: _socket.socket) -> Message | None:
     """
     Receive one message and its descriptors, which are closed on exec.
 
     This is the template's and the child's side: the call blocks.
 
-    :param longest: bytes of the longest message that may come.
     :returns: the message; None when the other side is gone.
     :raises ValueError: what came is no message.
     """
-    data, ancillary, _flags, _address = channel.recvmsg(
-        longest, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC
-    )
-    if not data:
+    try:
+        length, ancillary, _flags, _address = channel.recvmsg_into(
+            (_INWARD,), _ANCILLARY, _socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:
         return None
+    if not length:
+        return None
+    data = bytes(_INWARD[:length])
     descriptors = []
     for _level, _kind, rights in ancillary:
         for start in range(0, len(rights), _DESCRIPTOR):

@@ -61,7 +61,15 @@ def forkserve_program(
     env: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Server:
-    """As forkserve does, with a program and its arguments."""
+    """
+    As forkserve does, with a program and its arguments.
+
+    A program is executed by the reactor process itself, without template and spares, unless
+    there is something to do before it is; then there has to be a launcher among *more*.
+    """
+    if "launcher" not in more:
+        # which has no template for the harness to look for
+        more = {"launcher": "spawn", "spares": 0, **more}
     return serve(*options, "--", *program, **_as_forkserve(env, more))
 
 

@@ -179,7 +179,7 @@ class EndGroupTests(DeadlineCase):
         self.child.lives(process)
         end_group(self.child, signal.SIGTERM)
         reactor.turn_until(lambda: ends)
-        self.assertEqual(ends[0].value.signal, signal.SIGTERM)
+        self.assertEqual(cast(ProcessTerminated, ends[0].value).signal, signal.SIGTERM)
         # the grandchild had the pipe, too
         self.assertEqual(os.read(read, 1), b"")
 

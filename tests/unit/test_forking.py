@@ -86,7 +86,7 @@ class ForkLauncherCase(Case):
     def is_ready(self) -> socket.socket:
         """The newest template has its orders, and says that it is ready."""
         process, channel = self.template()
-        told = wire.receive(channel, wire.LONGEST)
+        told = wire.receive(channel)
         assert told is not None
         self.assertEqual(told.kind, wire.ORDERS)
         self.say(channel, wire.READY, 0, process.pid)

@@ -29,7 +29,7 @@ class RegionsTests(Case):
     @given(st.integers(0, 1 << 46), st.integers(1, 1 << 26))
     def test_only_whole_huge_pages_within_the_memory_are_found(self, start: int, size: int) -> None:
         first, last = start & ~4095, (start + size + 4096) & ~4095
-        whole = [page for page in range(first // HUGE, last // HUGE + 1)]
+        whole = range(first // HUGE, last // HUGE + 1)
         inside = [page for page in whole if first <= page * HUGE and (page + 1) * HUGE <= last]
         wanted = [(inside[0] * HUGE, len(inside) * HUGE)] if inside else []
         self.assertEqual(hugepages.regions(line(first, last)), wanted)

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal, printable, reason_text
@@ -21,6 +22,15 @@ from .fakes import journal_of
 PEER = "192.0.2.1:5000"
 
 USAGE = resource.struct_rusage((0.5, 0.25, 9000, *[0] * 13))
+
+
+def after_a_mistake(j: Journal) -> None:
+    """What is logged when an application's protocol has raised something."""
+    try:
+        raise ValueError("the application's")
+    except ValueError:
+        j.protocol_raised()
+
 
 PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
     (lambda j: j.handed_over(PEER, 7), f"handed over peer={PEER} pid=7"),
@@ -79,6 +89,7 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
         lambda j: j.child_wrote_too_much(9),
         "children wrote too much: 9 bytes of standard error not logged",
     ),
+    (after_a_mistake, "ChildProtocol raised"),
     (lambda j: j.template_ready(7), "template ready pid=7"),
     (
         lambda j: j.template_ended(7, "signal=SIGKILL", 0.1),
@@ -153,6 +164,8 @@ class LineTests(Case):
             def warn(self, line: str, **fields: Any) -> None:
                 levels[line] = "warn"
 
+            failure = warn
+
         for call, _ in PER_CONNECTION + ALWAYS:
             call(Journal(log=Log()))  # type: ignore[arg-type]
         for line, level in levels.items():
@@ -171,6 +184,11 @@ class LineTests(Case):
             )
             if trouble:
                 self.assertEqual(level, "warn", line)
+
+    def test_a_mistake_of_the_application_is_logged_with_its_traceback(self) -> None:
+        events: list[Any] = []
+        after_a_mistake(Journal(log=Logger(observer=events.append)))  # type: ignore[arg-type]
+        self.assertIsInstance(events[0]["log_failure"].value, ValueError)
 
     def test_braces_are_only_braces(self) -> None:
         lines: list[str] = []

@@ -24,7 +24,7 @@ class ReloadingTests(ForkLauncherCase):
         over = self.launcher.reload(NEW)
         self.connect()
         self.assertEqual(self.asked(old).kind, wire.FORK)
-        told = wire.receive(self.template()[1], wire.LONGEST)
+        told = wire.receive(self.template()[1])
         assert told is not None
         self.assertEqual(told.details["handler"], NEW["handler"])
         self.say(self.template()[1], wire.READY)

@@ -96,7 +96,7 @@ class ServiceCase(Case):
         self.turn()
         message = None
         while message is None or message.kind != wire.FORK:
-            message = wire.receive(self.channel(), wire.LONGEST)
+            message = wire.receive(self.channel())
             assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)

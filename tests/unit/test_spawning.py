@@ -69,7 +69,7 @@ class SpawnLauncherTests(Case):
 
     def heard(self, channel: socket.socket) -> wire.Message:
         """What an interpreter is told next; its descriptors are closed."""
-        message = wire.receive(channel, wire.LONGEST)
+        message = wire.receive(channel)
         assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)

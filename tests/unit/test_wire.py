@@ -74,7 +74,7 @@ class ChannelPairTests(Case):
         self.addCleanup(self.theirs.close)
 
     def received(self) -> wire.Message:
-        message = wire.receive(self.theirs, wire.LONGEST)
+        message = wire.receive(self.theirs)
         assert message is not None
         return message
 

@@ -34,7 +34,7 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     """
     channel = _socket.socket(fileno=CHANNEL)
     os.set_inheritable(CHANNEL, False)
-    message = wire.receive(channel, wire.LONGEST)
+    message = wire.receive(channel)
     if message is None:
         raise SystemExit(0)
     orders: dict[str, Any] = message.details

@@ -40,7 +40,10 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     hugepages.collapse()
-    wire.send(channel, wire.pack(wire.READY, number=os.getpid()))
+    try:
+        wire.send(channel, wire.pack(wire.READY, number=os.getpid()))
+    except BrokenPipeError:
+        os._exit(0)
     while (message := wire.receive(channel)) is not None:
         try:
             pid = cloner.fork_sibling()

@@ -90,7 +90,10 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
             if not say_ready(channel):
                 break
     except BaseException as raised:
-        return report(raised)
+        try:
+            return report(raised)
+        except (OSError, ValueError, AttributeError):
+            return 1
     return 0
 
 

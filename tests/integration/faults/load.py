@@ -6,23 +6,77 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..clients import Crowd, connect, read
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from ..clients import call, connect, read
 from ..harness import Server
 from ..processes import DEADLINE, children, descendants, state, until, wait_until
 
 CLIENTS = 30
-"""Who keep coming, each as soon as it has been answered."""
+"""Who keep coming."""
+
+PAUSE = 0.05
+"""Seconds between the visits of one of them: enough of them to fill a third of a core,
+little enough that whatever else a test starts gets its turn."""
 
 _SERVED = r"handed over peer="
 _OVER = r"(?:child ended|served) peer="
 _REFUSED = r"connection refused peer="
 _REFUSED_MORE = r"connections refused source=\S+ more=(\d+)"
+
+
+class Comers:
+    """
+    Clients that come again and again, and note what they were not given.
+
+    :ivar answered: connections that were answered in full and ended well.
+    :ivar broken: what became of the others.
+    """
+
+    def __init__(self, reactor: Any, address: tuple[str, int], size: int, pause: float) -> None:
+        self.answered = 0
+        self.broken: list[str] = []
+        self._reactor = reactor
+        self._address = address
+        self._pause = pause
+        self._size = size
+        self._going = True
+        self._gone = gatherResults([Deferred.fromCoroutine(self._come(n)) for n in range(size)])
+
+    async def _come(self, number: int) -> None:
+        visits = 0
+        while self._going:
+            visits += 1
+            question = b"client %d, visit %d\n" % (number, visits)
+            try:
+                caller = await call(self._reactor, self._address, question, leave=True)
+                caller.ended.addTimeout(DEADLINE, self._reactor)
+                answer = await caller.ended
+            except Exception as failure:
+                self.broken.append(f"{question!r}: {failure!r}")
+            else:
+                if answer == question.upper():
+                    self.answered += 1
+                else:
+                    self.broken.append(f"{question!r}: answered with {answer!r}")
+            await deferLater(self._reactor, self._pause)
+
+    async def next_round(self) -> None:
+        """As many were answered once more as there are clients, or somebody was not."""
+        due = self.answered + self._size
+        enough = f"{due} answers, not {self.answered}"
+        await until(self._reactor, lambda: self.answered >= due or self.broken, enough)
+
+    async def leave(self) -> None:
+        """Come no more; returns when the last one is gone."""
+        self._going = False
+        await self._gone
 
 
 class Books:
@@ -35,7 +89,7 @@ class Books:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.made = 0
-        self._crowds: list[Crowd] = []
+        self._crowds: list[Comers] = []
 
     def connect(self, source: str | None = None) -> socket.socket:
         """A connection that counts, from a loopback address of one's own if need be."""
@@ -49,14 +103,14 @@ class Books:
         return connection
 
     @asynccontextmanager
-    async def crowd(self, size: int = CLIENTS) -> AsyncIterator[Crowd]:
+    async def crowd(self, size: int = CLIENTS, pause: float = PAUSE) -> AsyncIterator[Comers]:
         """
         Clients come until the end of the block, and each of them gets every byte that it
         was promised.
         """
         from twisted.internet import reactor
 
-        crowd = Crowd(reactor, self.server.address, size)
+        crowd = Comers(reactor, self.server.address, size, pause)
         self._crowds.append(crowd)
         try:
             await crowd.next_round()

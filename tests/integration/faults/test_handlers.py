@@ -18,12 +18,12 @@ import pytest
 from ..clients import ask, read, read_to_end
 from ..harness import LOOPBACK, Server, with_twisted
 from ..processes import children, descriptors, ticks
-from ..serving import HERE, Serve, environment, forkserve
-from .load import Books, closing, gone, order, peer_of, read_quietly, threaded
+from ..serving import Serve, environment, forkserve
+from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orphans, threaded
 
 HANDLER = ".faults.handlers:obeys"
 
-LIMITS = ("--memory=600M", "--cpu-seconds=2", "--session-timeout=6", "--grace=1")
+LIMITS = ("--memory=600M", "--cpu-seconds=1", "--session-timeout=8", "--grace=1")
 
 ENDINGS = {
     "raises": r"exit=1 ",
@@ -54,6 +54,7 @@ async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: 
     size = 30 if launcher == "fork" else 6
     server = forkserve(serve, HANDLER, *LIMITS, launcher=launcher)
     server.expects_traceback = True
+    before = children(os.getpid())
     books = Books(server)
     async with books.crowd(size):
         with closing([books.connect() for _ in ENDINGS]) as victims:
@@ -66,6 +67,7 @@ async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: 
             for victim in victims:
                 read_quietly(victim)
     books.check()
+    reap_orphans(before)
 
 
 @with_twisted
@@ -220,5 +222,3 @@ def test_descriptors_sent_with_standard_error_are_not_kept(serve: Serve) -> None
     assert len(descriptors(server.pid)) <= before
     books.check()
 
-
-assert HERE

@@ -53,23 +53,3 @@ def closes(connection: socket.socket, peer: Any) -> None:
     """Closes its connection itself."""
     connection.sendall(b"bye")
     connection.close()
-
-
-def gulp(connection: socket.socket, peer: Any) -> None:
-    """Tells how many bytes came, and only then sends as many."""
-    size = 0
-    while data := connection.recv(65536):
-        size += len(data)
-    connection.sendall(b"%d" % size)
-
-
-def secured(connection: socket.socket, peer: Any) -> None:
-    """Says whether this TLS session was resumed, and by which process."""
-    told = {
-        "pid": os.getpid(),
-        "reused": connection.session_reused,  # type: ignore[attr-defined]
-        "certificate": connection.getpeercert(),  # type: ignore[attr-defined]
-        "peer": peer,
-    }
-    connection.recv(1)
-    connection.sendall(json.dumps(told).encode())

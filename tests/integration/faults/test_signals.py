@@ -1,0 +1,220 @@
+"""
+Signals to any of the processes, under load: nobody notices who is not served by the victim.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from ..clients import ask, read_to_end, talk
+from ..harness import Server, with_twisted
+from ..processes import children, state, until, wait_until
+from ..serving import Serve, forkserve
+from .load import Books, closing, gone, reap_orphans, stopped, threaded
+
+KILL, STOP, SEGV = signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV
+
+HANDLER = ".faults.handlers:obeys"
+
+
+@with_twisted
+@pytest.mark.parametrize("number", [KILL, SEGV], ids=["kill", "segv"])
+async def test_signals_to_serving_children(
+    serve: Serve, launcher: str, number: signal.Signals
+) -> None:
+    server = serve(launcher=launcher)
+    books = Books(server)
+    async with books.crowd(30 if launcher == "fork" else 6) as crowd:
+        with closing([books.connect() for _ in range(8)]) as victims:
+            for victim in victims:
+                await threaded(talk, victim)
+            pids = [server.child_of(victim) for victim in victims]
+            for pid in pids[:-1]:
+                os.kill(pid, number)
+            await crowd.next_round()
+            for victim, pid in zip(victims[:-1], pids[:-1], strict=True):
+                assert await threaded(read_to_end, victim) == b""
+                await server.logs(rf"child ended peer=\S+ pid={pid} signal={number.name} ")
+            await threaded(talk, victims[-1], b"still here")
+    books.check()
+
+
+@with_twisted
+async def test_a_serving_child_that_is_stopped(serve: Serve, launcher: str) -> None:
+    server = forkserve(serve, HANDLER, "--session-timeout=5", "--grace=1", launcher=launcher)
+    books = Books(server)
+    async with books.crowd(30 if launcher == "fork" else 6) as crowd:
+        with books.connect() as continued, books.connect() as victim:
+            for connection in (continued, victim):
+                await threaded(talk, connection)
+            pids = [server.child_of(connection) for connection in (continued, victim)]
+            for pid in pids:
+                os.kill(pid, STOP)
+            await stopped(*pids)
+            await crowd.next_round()
+            os.kill(pids[0], signal.SIGCONT)
+            await threaded(talk, continued, b"goes on")
+            continued.close()
+            # a time limit ends even a child that cannot obey
+            await server.logs(rf"child ended peer=\S+ pid={pids[1]} .* limit=session-timeout")
+    books.check()
+
+
+@with_twisted
+@pytest.mark.parametrize("number", [KILL, SEGV], ids=["kill", "segv"])
+async def test_signals_to_spares(serve: Serve, launcher: str, number: signal.Signals) -> None:
+    server = serve(launcher=launcher, spares=4)
+    server.expects_retries = True
+    books = Books(server)
+    async with books.crowd(30 if launcher == "fork" else 6) as crowd:
+        for _ in range(5):
+            for pid in children(server.pid) - {server.template() if launcher == "fork" else 0}:
+                # those that serve may be among them, and then their clients are cut off
+                if not _serves(pid):
+                    os.kill(pid, STOP)
+                    if not _serves(pid):
+                        os.kill(pid, number)
+                    os.kill(pid, signal.SIGCONT)
+            await crowd.next_round()
+    books.check()
+
+
+def _serves(pid: int) -> bool:
+    """Whether a process has a TCP connection, or is no spare of ours any more."""
+    try:
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return True
+    sockets = {link[8:-1] for link in links if link.startswith("socket:")}
+    return bool(sockets & {line.split()[9] for line in Path("/proc/net/tcp").open()}) or (
+        not sockets
+    )
+
+
+@with_twisted
+async def test_spares_that_are_stopped(serve: Serve) -> None:
+    server = serve(spares=3)
+    server.expects_retries = True
+    books = Books(server)
+    pids = server.spares()
+    for pid in pids:
+        os.kill(pid, STOP)
+    await stopped(*pids)
+    async with books.crowd(10) as crowd:
+        await crowd.next_round()
+        for pid in pids:
+            await server.logs(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed")
+            await server.logs(rf"without serving peer=\S+ pid={pid} .*: handed over anew")
+    books.check()
+
+
+@with_twisted
+async def test_signals_to_the_template(serve: Serve) -> None:
+    server = serve()
+    books = Books(server)
+    with books.connect() as bystander:
+        talk(bystander)
+        async with books.crowd(pause=0) as crowd:
+            for times, number in enumerate((KILL, SEGV, STOP), 1):
+                pid = server.template()
+                os.kill(pid, number)
+                name = KILL.name if number == STOP else number.name
+                await server.logs(rf"template ended pid={pid} signal={name}: replaced in")
+                await server.logs("template ready", times + 1)
+                await crowd.next_round()
+        talk(bystander, b"still here")
+    assert len(server.find("template stuck")) == 1
+    books.check()
+
+
+@with_twisted
+async def test_template_spares_and_children_all_at_once(serve: Serve) -> None:
+    """Whoever is left begins anew; only those who were being served lose anything."""
+    server = serve(spares=3)
+    server.expects_retries = True
+    books = Books(server)
+    with closing([books.connect() for _ in range(3)]) as victims:
+        for victim in victims:
+            talk(victim)
+        for pid in children(server.pid):
+            os.kill(pid, KILL)
+        for victim in victims:
+            assert read_to_end(victim) == b""
+        async with books.crowd():
+            await server.logs("template ready", 2)
+    books.check()
+
+
+@with_twisted
+async def test_when_the_reactor_process_is_killed_busy_children_finish(
+    folder: Path, nobody_left: None, launcher: str
+) -> None:
+    from twisted.internet import reactor
+
+    before = children(os.getpid())
+    server = Server(folder, spares=3, launcher=launcher)
+    try:
+        server.wait_until_ready()
+        books = Books(server)
+        with closing([books.connect() for _ in range(20)]) as busy:
+            for connection in busy:
+                talk(connection)
+            serving = {server.child_of(connection) for connection in busy}
+            server.wait_until_idle(serving=len(busy))
+            own = children(server.pid)
+            idle = own - serving
+            server.kill(KILL)
+            await until(reactor, server.is_over, "the server's end")
+            await until(reactor, lambda: _ended(idle), "the end of template and spares")
+            for connection in busy:
+                talk(connection, b"still served")
+        reap_orphans(before)
+        assert {*map(state, own)} == {""}
+        assert server.exit_status == -KILL
+    finally:
+        if not server.is_over():
+            server.kill(KILL)
+            wait_until(server.is_over, "the end")
+
+
+def _ended(pids: set[int]) -> bool:
+    """Nobody but the reactor process was to wait for them; as orphans they are ours."""
+    for pid in pids:
+        if state(pid) == "Z":
+            os.waitpid(pid, 0)
+    return {*map(state, pids)} == {""}
+
+
+@with_twisted
+async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
+    folder: Path, nobody_left: None
+) -> None:
+    from twisted.internet import reactor
+
+    before = children(os.getpid())
+    server = Server(folder, "--connections-per-child=5", spares=4)
+    server.wait_until_ready()
+    books = Books(server)
+    crowd = None
+    try:
+        async with books.crowd(pause=0) as crowd:
+            server.kill(KILL)
+            await until(reactor, server.is_over, "the server's end")
+    except AssertionError:
+        # clients find nobody there: that is what they shall find, and no silence
+        assert crowd is not None
+        assert all(re.search("refused|lost|closed|reset", each) for each in crowd.broken)
+    reap_orphans(before)
+    again = Server(folder, spares=1)
+    again.log_file.write_text("")
+    again.wait_until_ready()
+    assert ask(again.address, b"hello") == b"HELLO"
+    again.stop()
+
+
+assert gone

@@ -1,0 +1,645 @@
+"""
+How much a connection may use: time, idleness, the system's limits, and as whom it is served.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .certificates import Authority
+from .clients import connect, read, read_to_end, talk
+from .commands import Unprivileged, twistd
+from .harness import Server
+from .processes import DEADLINE, state, status, wait_until
+from .serving import (
+    Serve,
+    ask_json,
+    environment,
+    forkserve,
+    forkserve_program,
+    python_program,
+    refused,
+)
+
+HANDLER = '''
+"""Uses more than it should, in the way that it is told to."""
+
+import json, os, resource, signal, sys, time, traceback
+
+def who(connection):
+    with open("/proc/self/status") as file:
+        status = dict(line.rstrip("\\n").split(":\\t", 1) for line in file if ":\\t" in line)
+    mask = os.umask(0)
+    os.umask(mask)
+    told = {
+        "uids": os.getresuid(), "gids": os.getresgid(), "groups": os.getgroups(),
+        "no_new_privs": status["NoNewPrivs"], "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "umask": mask, "open_files": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "memory": resource.getrlimit(resource.RLIMIT_AS),
+        "processes": resource.getrlimit(resource.RLIMIT_NPROC),
+        "capabilities": status["CapEff"],
+    }
+    connection.sendall(json.dumps(told).encode())
+
+def spins(connection):
+    while True:
+        pass
+
+def eats(connection):
+    hoard = []
+    while True:
+        hoard.append(bytearray(16 * 1024 * 1024))
+
+def opens(connection):
+    opened = []
+    try:
+        while len(opened) < 5000:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as failure:
+        said = f"{failure.errno} {opened[-1] + 1}"
+    for each in opened:
+        os.close(each)
+    connection.sendall(said.encode())
+
+def writes(connection):
+    with open(os.environ["SCRATCH"], "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+def forks(connection):
+    try:
+        pid = os.fork()
+    except OSError as failure:
+        connection.sendall(str(failure.errno).encode())
+        return
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    connection.sendall(b"forked")
+
+def regains(connection):
+    said = []
+    for what in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setgroups([0])):
+        try:
+            what()
+        except OSError as failure:
+            said.append(failure.errno)
+    connection.sendall(json.dumps(said).encode())
+
+def multiplies(connection):
+    """Three generations that do not listen to SIGTERM, and hold the connection."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    read, write = os.pipe()
+    for _ in range(2):
+        os.write(write, b"%d " % os.getpid())
+        if os.fork():
+            break
+    else:
+        os.write(write, b"%d" % os.getpid())
+        connection.sendall(os.read(read, 1000) + b"\\n")
+    while True:
+        signal.pause()
+
+def leads(connection):
+    """Ends at SIGTERM itself, but its child does not."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        connection.sendall(b"%d %d\\n" % (os.getppid(), os.getpid()))
+    while True:
+        signal.pause()
+
+def swallows(connection):
+    while connection.recv(65536):
+        pass
+
+def pours(connection):
+    while True:
+        connection.sendall(b"x")
+        if not connection.recv(1):
+            return
+
+def obeys(connection, peer):
+    what = connection.makefile("rb", buffering=0).readline().decode().strip()
+    if what:
+        globals()[what](connection)
+    else:
+        while data := connection.recv(65536):
+            connection.sendall(data.upper())
+'''
+
+
+@pytest.fixture
+def limited(serve: Serve, folder: Path) -> Serve:
+    """Start a server with the handler above; its options are given."""
+    (folder / "hungry.py").write_text(HANDLER)
+    scratch = folder / "scratch"
+    scratch.touch()
+    scratch.chmod(0o666)
+
+    def start(*options: str, **more: Any) -> Server:
+        variables = {"PYTHONPATH": str(folder), "SCRATCH": str(scratch)}
+        return forkserve(serve, ".hungry:obeys", *options, env=variables, **more)
+
+    return start
+
+
+def order(server: Server, what: str) -> socket.socket:
+    """A connection whose handler has been told what to do."""
+    connection = connect(server.address)
+    connection.sendall(what.encode() + b"\n")
+    return connection
+
+
+def answer(server: Server, what: str) -> bytes:
+    """What a handler says then."""
+    with order(server, what) as connection:
+        return read_to_end(connection)
+
+
+def tell(server: Server) -> dict[str, Any]:
+    """What a handler is."""
+    return ask_json(server.address, b"who\n")
+
+
+def ending(server: Server, connection: socket.socket) -> str:
+    """How the child of a connection has ended, as the log says."""
+    host, port = connection.getsockname()[:2]
+    (line,) = server.wait_for(rf"child ended peer={host}:{port} pid=\d+ (.*)")
+    return line
+
+
+def wait_until_gone(pids: Iterable[int]) -> None:
+    """They have ended; whose parent has ended before them is waited for here."""
+    for pid in pids:
+        wait_until(lambda pid=pid: state(pid) in ("Z", ""), f"the end of {pid}")  # type: ignore[misc]
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+
+# Time
+
+
+def test_a_session_ends_in_its_time_however_busy_it_is(limited: Serve, launcher: str) -> None:
+    server = limited("--session-timeout=1", launcher=launcher)
+    with order(server, "") as connection:
+        pid = server.child_of(connection)
+        try:
+            while True:
+                talk(connection, b"busy")
+        except (AssertionError, OSError):
+            pass
+        line = ending(server, connection)
+    server.wait_for(rf"limit reached peer=\S+ pid={pid} limit=session-timeout: SIGTERM")
+    assert line.startswith("signal=SIGTERM seconds=1.")
+    assert line.endswith(" limit=session-timeout")
+
+
+@pytest.mark.parametrize("what", ["multiplies", "leads"])
+def test_the_whole_process_group_ends_with_a_session(
+    limited: Serve, launcher: str, what: str
+) -> None:
+    server = limited("--session-timeout=1", "--grace=0.5", launcher=launcher)
+    with order(server, what) as connection:
+        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
+        assert len(family) == (3 if what == "multiplies" else 2)
+        line = ending(server, connection)
+        try:
+            wait_until_gone(family)
+        finally:
+            for pid in family:
+                if state(pid) not in ("", "Z"):
+                    os.kill(pid, signal.SIGKILL)
+                    wait_until_gone([pid])
+        assert connection.recv(1) == b""
+    assert line.startswith("signal=SIGKILL" if what == "multiplies" else "signal=SIGTERM")
+    assert line.endswith(" limit=session-timeout")
+
+
+def test_a_program_and_its_children_end_with_a_session(serve: Serve) -> None:
+    code = """
+signal = __import__("signal")
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+parent = os.getpid()
+child = os.fork()
+if not child: os.write(1, b"%d %d\\n" % (parent, os.getpid()))
+while True: signal.pause()
+"""
+    server = forkserve_program(
+        serve, *python_program("exec(os.environ['CODE'])"),
+        options=["--session-timeout=2", "--grace=0.5"], env={"CODE": code}, spares=0,
+        launcher="spawn",
+    )  # fmt: skip
+    with connect(server.address) as connection:
+        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
+        line = ending(server, connection)
+        wait_until_gone(family)
+    assert line.startswith("signal=SIGKILL")
+    assert line.endswith(" limit=session-timeout")
+
+
+def test_other_sessions_do_not_notice(limited: Serve) -> None:
+    server = limited("--session-timeout=3", "--grace=0.2")
+    with order(server, "multiplies") as doomed:
+        family = [int(pid) for pid in doomed.makefile("rb").readline().split()]
+        server.wait_for("limit reached")
+        with order(server, "") as other:
+            talk(other)
+            wait_until_gone(family)
+            talk(other, b"still here")
+
+
+def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
+    limited: Serve, launcher: str
+) -> None:
+    server = limited("--idle-timeout=2", launcher=launcher)
+    with (
+        order(server, "") as both,
+        order(server, "swallows") as sends,
+        order(server, "pours") as receives,
+        order(server, "") as idle,
+    ):
+        talk(both)
+        talk(idle)
+        pid = server.child_of(idle)
+        pattern = rf"limit reached peer=\S+ pid={pid} limit=idle-timeout: SIGTERM"
+        while not server.find(pattern):
+            talk(both)
+            sends.sendall(b"x")
+            assert receives.recv(1) == b"x"
+            receives.sendall(b".")
+        assert idle.recv(1) == b""
+        line = ending(server, idle)
+        talk(both, b"still here")
+        assert receives.recv(1) == b"x"
+        assert len(server.find("limit reached")) == 1
+    assert line.startswith("signal=SIGTERM")
+    assert line.endswith(" limit=idle-timeout")
+
+
+def test_an_idle_program_ends_too(serve: Serve) -> None:
+    server = forkserve_program(serve, "cat", options=["--idle-timeout=1"], spares=0,
+                               launcher="spawn")  # fmt: skip
+    with connect(server.address) as connection:
+        connection.sendall(b"hello")
+        assert read(connection, 5) == b"hello"
+        assert connection.recv(1) == b""
+        assert ending(server, connection).endswith(" limit=idle-timeout")
+
+
+def test_an_idle_peer_that_never_said_anything_ends_too(serve: Serve, launcher: str) -> None:
+    server = serve("--idle-timeout=0.5", "-k3", launcher=launcher)
+    for _ in range(2):
+        with connect(server.address) as connection:
+            assert connection.recv(1) == b""
+            assert ending(server, connection).endswith(" limit=idle-timeout")
+
+
+def test_unix_sockets_have_no_idle_timeout(folder: Path) -> None:
+    line = refused(folder, "--handler=served.plain:upper", "--idle-timeout=5")
+    assert "--idle-timeout cannot be kept on Unix sockets" in line
+    assert "--session-timeout can" in line
+
+
+def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
+    authority = Authority(folder)
+    server = serve(
+        f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}",
+        "--handshake-timeout=0.5",
+    )  # fmt: skip
+    with connect(server.address) as silent:
+        pid = server.child_of(silent)
+        assert silent.recv(1) == b""
+        server.wait_for(f"child wrote pid={pid}: .*the TLS handshake took too long\n")
+        assert ending(server, silent).startswith("exit=1")
+
+
+def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -> None:
+    server = serve("--proxy-protocol", "--handshake-timeout=0.5")
+    with connect(server.address) as silent:
+        assert silent.recv(1) == b""
+    server.wait_for(r"connection refused peer=\S+ reason='no PROXY header in time'")
+
+
+# The system's limits
+
+
+def test_cpu_time_is_limited(limited: Serve, launcher: str) -> None:
+    server = limited("--cpu-seconds=1", launcher=launcher)
+    with order(server, "spins") as connection, order(server, "") as other:
+        assert connection.recv(1) == b""
+        talk(other)
+        line = ending(server, connection)
+    assert line.startswith("signal=SIGXCPU")
+    assert line.endswith(" limit=cpu-seconds")
+
+
+def test_memory_is_limited(limited: Serve, launcher: str) -> None:
+    server = limited("--memory=1G", launcher=launcher)
+    server.expects_traceback = True
+    with order(server, "eats") as connection:
+        pid = server.child_of(connection)
+        assert connection.recv(1) == b""
+        assert ending(server, connection).startswith("exit=1")
+    server.wait_for(f"child wrote pid={pid}: MemoryError")
+    assert tell(server)["memory"] == [1 << 30, 1 << 30]
+
+
+def test_open_files_are_limited(limited: Serve, launcher: str) -> None:
+    server = limited("--open-files=20", launcher=launcher)
+    assert answer(server, "opens") == b"24 20"
+
+
+def test_the_size_of_files_is_limited(limited: Serve, folder: Path, launcher: str) -> None:
+    server = limited("--file-size=64K", launcher=launcher)
+    server.expects_traceback = True
+    with order(server, "writes") as connection:
+        pid = server.child_of(connection)
+        assert connection.recv(1) == b""
+        assert ending(server, connection).startswith("exit=1")
+    server.wait_for(f"child wrote pid={pid}: OSError: .*File too large")
+    assert (folder / "scratch").stat().st_size == 64 * 1024
+
+
+def test_files_that_may_not_grow_at_all_do_not(limited: Serve, folder: Path) -> None:
+    server = limited("--file-size=0")
+    server.expects_traceback = True
+    with order(server, "writes") as connection:
+        server.wait_for("OSError: .*File too large")
+        connection.close()
+    assert (folder / "scratch").stat().st_size == 0
+
+
+def test_a_program_that_writes_too_much_is_told_of_by_the_limits_name(
+    serve: Serve, folder: Path
+) -> None:
+    path = folder / "written"
+    server = forkserve_program(
+        serve, "dd", "if=/dev/zero", f"of={path}", "bs=4096", options=["--file-size=64K"]
+    )
+    with connect(server.address) as connection:
+        assert connection.recv(1) == b""
+        line = ending(server, connection)
+    assert line.startswith("signal=SIGXFSZ")
+    assert line.endswith(" limit=file-size")
+    assert path.stat().st_size == 64 * 1024
+
+
+def test_priority_and_umask_are_the_childs_alone(limited: Serve, launcher: str) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    server = limited("--nice=7", "--umask=027", launcher=launcher)
+    told = tell(server)
+    assert (told["nice"], told["umask"]) == (7, 0o27)
+    assert os.getpriority(os.PRIO_PROCESS, server.pid) == before
+
+
+def test_a_umask_of_nothing_is_one_too(limited: Serve) -> None:
+    server = limited("--umask=000")
+    assert tell(server)["umask"] == 0
+
+
+def test_without_options_nothing_is_limited(limited: Serve, launcher: str) -> None:
+    told = tell(limited(launcher=launcher))
+    assert told["memory"] == [-1, -1]
+    assert told["no_new_privs"] == "0"
+    assert told["uids"] == [os.getuid()] * 3
+
+
+def test_no_new_privileges_may_be_had_alone(limited: Serve, launcher: str) -> None:
+    told = tell(limited("--no-new-privs", launcher=launcher))
+    assert told["no_new_privs"] == "1"
+    assert told["uids"] == [os.getuid()] * 3
+
+
+def test_limits_bind_programs_too(serve: Serve) -> None:
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE), os.umask(0))"
+    server = forkserve_program(
+        serve, *python_program(code), options=["--open-files=33", "--umask=77", "--nice=5"]
+    )
+    with connect(server.address) as connection:
+        assert read_to_end(connection) == b"(33, 33) 63\n"
+
+
+def test_limits_bind_every_connection_of_a_child_that_lives_on(limited: Serve) -> None:
+    server = limited("--open-files=30", "--umask=027", "-k3")
+    assert [tell(server)["open_files"] for _ in range(4)] == [[30, 30]] * 4
+
+
+# What the log says
+
+
+def test_the_log_tells_what_each_connection_has_used(limited: Serve, launcher: str) -> None:
+    server = limited("--cpu-seconds=1", launcher=launcher)
+    with order(server, "spins") as busy, order(server, "") as lazy:
+        assert busy.recv(1) == b""
+        talk(lazy)
+        lazy.shutdown(socket.SHUT_WR)
+        assert lazy.recv(1) == b""
+        used = [
+            re.search(r" cpu=(\d+\.\d{3}) memory=(\d+)K", ending(server, each))
+            for each in (busy, lazy)
+        ]
+    assert all(used), server.tell()
+    seconds = [float(each[1]) for each in used if each]
+    assert 0.9 <= seconds[0] < 3
+    assert seconds[1] < 0.9
+    # more than nothing, less than a gigabyte
+    assert all(1_000 < int(each[2]) < 1_000_000 for each in used if each)
+
+
+def test_the_log_tells_how_much_went_over_a_connection(limited: Serve) -> None:
+    server = limited("--idle-timeout=1000")
+    with order(server, "") as connection:
+        talk(connection, b"x" * 1000)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+        assert " received=1001 sent=1000 " in ending(server, connection)
+
+
+# As whom
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+
+
+@as_root
+def test_children_are_somebody_else_for_good(limited: Serve, launcher: str) -> None:
+    server = limited("--user=nobody", launcher=launcher)
+    told = tell(server)
+    assert told["uids"] == [65534] * 3
+    assert told["gids"] == [65534] * 3
+    assert told["groups"] == []
+    assert told["no_new_privs"] == "1"
+    assert int(told["capabilities"], 16) == 0
+    assert json.loads(answer(server, "regains")) == [1, 1, 1]
+    # and the server stays who it was
+    assert status(server.pid, "Uid").split() == ["0"] * 4
+
+
+@as_root
+def test_a_group_may_be_another_than_the_users(limited: Serve, launcher: str) -> None:
+    told = tell(limited("--user=nobody", "--group=daemon", launcher=launcher))
+    assert (told["uids"], told["gids"], told["groups"]) == ([65534] * 3, [1] * 3, [])
+
+
+@as_root
+def test_a_group_alone_leaves_the_user(limited: Serve) -> None:
+    told = tell(limited("--group=daemon"))
+    assert (told["uids"], told["gids"], told["groups"]) == ([0] * 3, [1] * 3, [])
+
+
+@as_root
+def test_programs_are_somebody_else_too(serve: Serve) -> None:
+    server = forkserve_program(serve, "/usr/bin/id", options=["--user=nobody"])
+    with connect(server.address) as connection:
+        said = read_to_end(connection).decode()
+    assert re.fullmatch(r"uid=65534\(nobody\) gid=65534\(\w+\) groups=65534\(\w+\)\n", said)
+
+
+@as_root
+def test_every_connection_of_a_child_that_lives_on_is_the_users(limited: Serve) -> None:
+    server = limited("--user=nobody", "-k3")
+    assert [tell(server)["uids"][0] for _ in range(4)] == [65534] * 4
+
+
+@as_root
+def test_what_a_child_of_another_user_says_last_is_logged(limited: Serve, launcher: str) -> None:
+    server = limited("--user=nobody", launcher=launcher)
+    server.expects_traceback = True
+    with order(server, "raises_something_unknown") as connection:
+        pid = server.child_of(connection)
+        assert connection.recv(1) == b""
+        assert ending(server, connection).startswith("exit=1")
+    server.wait_for(f"child wrote pid={pid}: KeyError: 'raises_something_unknown'")
+
+
+@as_root
+def test_time_limits_end_children_of_another_user(limited: Serve, launcher: str) -> None:
+    server = limited("--user=nobody", "--session-timeout=1", "--grace=0.5", launcher=launcher)
+    with order(server, "multiplies") as connection:
+        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
+        assert ending(server, connection).endswith(" limit=session-timeout")
+        wait_until_gone(family)
+
+
+@as_root
+def test_the_number_of_a_users_processes_is_limited(limited: Serve, launcher: str) -> None:
+    # a user that nobody else is: there may be other processes of nobody's
+    server = limited("--user=games", "--processes=1", launcher=launcher)
+    assert answer(server, "forks") == b"11"
+
+
+@as_root
+def test_without_that_limit_a_user_may_fork(limited: Serve) -> None:
+    assert answer(limited("--user=games"), "forks") == b"forked"
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--user", "no-such-user", "there is no such user"),
+        ("--group", "no-such-group", "there is no such group"),
+        ("--memory", "1K", "it takes a number of bytes from 1048576"),
+        ("--memory", "much", "it takes a number of bytes"),
+        ("--memory", "1GK", "it takes a number of bytes"),
+        ("--open-files", "3", "it takes a whole number from 8"),
+        ("--cpu-seconds", "0.5", "it takes a whole number from 1"),
+        ("--umask", "999", "it takes an octal number"),
+        ("--nice", "20", "it takes a whole number from -20 to 19"),
+        ("--idle-timeout", "0", "it takes a number of seconds"),
+        ("--session-timeout", "inf", "it takes a number of seconds"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_started(
+    folder: Path, option: str, value: str, told: str
+) -> None:
+    line = refused(folder, "--handler=served.plain:upper", option, value)
+    assert line.startswith(f"twistd forkserve: {option} cannot be {value!r}: {told}")
+
+
+def refused_unprivileged(folder: Path, *words: str, before: Iterable[str] = ()) -> str:
+    """The one line that twistd says to somebody without privileges."""
+    somebody = Unprivileged()
+    assert somebody.python is not None
+    folder.chmod(0o777)
+    command = [*before, *twistd(somebody.python), "-n", "forkecho", "-l", f"unix:{folder}/s"]
+    ended = subprocess.run(
+        [*command, *words], cwd=folder, capture_output=True, timeout=DEADLINE, **somebody.popen
+    )
+    line = ended.stderr.decode()
+    assert (ended.returncode, line.count("\n")) == (1, 1), line
+    return line
+
+
+@pytest.mark.parametrize("option", ["--user=nobody", "--group=nogroup"])
+def test_another_user_takes_root(folder: Path, option: str) -> None:
+    line = refused_unprivileged(folder, option)
+    assert "--user and --group need a server that runs as root, and stays so" in line
+
+
+@as_root
+def test_a_server_that_does_not_stay_root_cannot_make_others_serve(folder: Path) -> None:
+    command = [*environment(), *twistd(), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
+    ended = subprocess.run(
+        [*command, "forkecho", "-l", f"unix:{folder}/s", "--user=nobody"],
+        cwd=folder, capture_output=True, timeout=DEADLINE,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended
+    assert b"need a server that runs as root, and stays so" in ended.stderr
+
+
+_LIMIT = "import os, resource, sys; resource.setrlimit(resource.{}, ({}, {})); "
+_EXEC = "os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize(
+    ("kind", "hard", "option"),
+    [
+        ("RLIMIT_NOFILE", 2000, "--open-files=3000"),
+        ("RLIMIT_NPROC", 3000, "--processes=4000"),
+        ("RLIMIT_FSIZE", 1 << 24, "--file-size=32M"),
+        ("RLIMIT_CPU", 1000, "--cpu-seconds=2000"),
+        ("RLIMIT_AS", 1 << 34, "--memory=32G"),
+    ],
+)
+def test_more_than_the_system_allows_is_refused(
+    folder: Path, kind: str, hard: int, option: str
+) -> None:
+    somebody = Unprivileged()
+    assert somebody.python is not None
+    before = [somebody.python, "-c", _LIMIT.format(kind, hard, hard) + _EXEC]
+    line = refused_unprivileged(folder, option, "--max-children=20", before=before)
+    assert f"the system allows {hard}" in line
+
+
+def test_a_better_priority_takes_root(folder: Path) -> None:
+    assert "--nice cannot be -5" in refused_unprivileged(folder, "--nice=-5")
+
+
+@as_root
+@pytest.mark.parametrize("option", ["--nice=-5", "--user=nobody"])
+def test_a_root_without_its_capabilities_is_refused_what_takes_them(
+    folder: Path, option: str
+) -> None:
+    """As in most containers."""
+    before = ["setpriv", "--bounding-set=-sys_nice,-setuid,-setgid", "--inh-caps=-all"]
+    ended = subprocess.run(
+        [*before, *environment(), *twistd(), "-n", "forkecho", "-l", f"unix:{folder}/s", option],
+        cwd=folder, capture_output=True, timeout=DEADLINE,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended
+    assert option.partition("=")[0].encode() in ended.stderr
