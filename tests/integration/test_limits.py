@@ -34,7 +34,7 @@ from .serving import (
 HANDLER = '''
 """Uses more than it should, in the way that it is told to."""
 
-import json, os, resource, signal, sys, time, traceback
+import json, os, resource, signal
 
 def who(connection):
     with open("/proc/self/status") as file:

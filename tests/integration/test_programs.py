@@ -187,14 +187,12 @@ def test_signals_are_as_at_the_start_of_the_world(
     serve: Serve, way: dict[str, Any], before: list[str]
 ) -> None:
     """Python ignores SIGPIPE, and a program would inherit that: ``yes | head`` were endless."""
-    program = ["grep", "^Sig[BIC]", "/proc/self/status"]
-    server = forkserve_program(serve, *program, before=before, **way)
-    masks = dict(re.findall(r"(\w+):\s+(\w+)", ask(server.address, b"").decode()))
-    assert {name: int(mask, 16) for name, mask in masks.items()} == {
-        "SigBlk": 0,
-        "SigIgn": 0,
-        "SigCgt": 0,
-    }
+    server = forkserve_program(serve, "cat", "/proc/self/status", before=before, **way)
+    lines = ask(server.address, b"").decode()
+    masks = {name: int(mask, 16) for name, mask in re.findall(r"Sig(\w+):\s+(\w+)", lines)}
+    # posix_spawn(3) leaves two signals ignored that are the C library's own
+    masks["Ign"] &= ~(1 << 31 | 1 << 32)
+    assert (masks["Blk"], masks["Ign"], masks["Cgt"]) == (0, 0, 0)
 
 
 def test_a_program_whose_client_has_gone_dies_of_sigpipe(serve: Serve) -> None:

@@ -128,6 +128,8 @@ def test_every_child_leads_a_process_group_of_its_own(
     with connect(server.address) as client:
         talk(client)
         server.child_of(client)
+        # a spawned spare that has just been started does not lead one yet
+        server.wait_until_idle(serving=1)
         everybody = children(server.pid)
         assert len(everybody) >= server.idle_children
         assert {group(pid) for pid in everybody} == everybody

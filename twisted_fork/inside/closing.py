@@ -30,11 +30,19 @@ def close(connection: _socket.socket, peer_done: bool = False) -> None:
     """
     try:
         connection.shutdown(_socket.SHUT_WR)
-        if not peer_done:
+        if not peer_done and not _has_ended(connection):
             _drain(connection, time.monotonic() + LINGER)
     except OSError:
         pass
     connection.close()
+
+
+def _has_ended(connection: _socket.socket) -> bool:
+    """Whether the peer has ended its side, looking at no more than one reading's worth."""
+    try:
+        return not connection.recv(_READ, _socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def _drain(connection: _socket.socket, deadline: float) -> None:

@@ -48,8 +48,10 @@ class Guest:
         elif self.kind == "echo":
             self._serve = echo.serve_and_print if order["print"] else echo.serve
         if orders["tls"]:
-            from twisted_fork.inside import secure
+            # imported before the first fork, not in each child
+            from twisted_fork.inside import pump, secure
 
+            self._pump, self._secure = pump, secure
             self._context = secure.context(orders["tls"])
 
     def serve(self, descriptor: int, message: wire.Message, channel: _socket.socket | None) -> None:
@@ -71,26 +73,35 @@ class Guest:
             finally:
                 _finish(connection)
 
+    def rehearse(
+        self, descriptor: int, message: wire.Message, channel: _socket.socket | None
+    ) -> None:
+        """As serve, with the echo in the handler's place: nobody knows what that would do."""
+        connection = socket.socket(fileno=descriptor)
+        about.begin(about.ConnectionInfo(connection, message.details), channel)
+        try:
+            echo.serve(connection)
+        finally:
+            _finish(connection)
+
     def _become_program(self, connection: socket.socket) -> None:
         from twisted_fork.inside import program
 
         program.execute(self._order, connection.fileno(), about.connection())
 
     def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        from twisted_fork.inside import pump, secure
-
         try:
-            secured = secure.wrap(connection, context, self._timeout)
+            secured = self._secure.wrap(connection, context, self._timeout)
         except OSError as failure:
             raise SystemExit(f"TLS handshake failed: {failure}") from None
         try:
             if self.kind in _NEEDS_A_DESCRIPTOR:
-                pump.through(secured, self._serve_plain)
+                self._pump.through(secured, self._serve_plain)
             else:
                 self._serve(secured)
         finally:
             if secured.fileno() >= 0:
-                _finish(secure.end(secured))
+                _finish(self._secure.end(secured))
 
     def _serve_plain(self, connection: socket.socket) -> None:
         if self.kind == "program":

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(orders: dict[str, Any]) -> Serve:
+def load(orders: dict[str, Any]) -> tuple[Serve, Serve]:
     """
     Make the function that serves a connection: given its descriptor, the message that it
-    came with, and the child's channel, it returns when the connection is closed.
+    came with, and the child's channel, it returns when the connection is closed; and one
+    that does the same without the handler, for rehearsals.
 
     The plain echo has one of its own, since the machinery that others need would make
     every fork slower.
@@ -31,7 +32,9 @@ def load(orders: dict[str, Any]) -> Serve:
     """
     order = orders["handler"]
     if order["kind"] == "echo" and not orders["tls"]:
-        return echo.serve_and_print_descriptor if order["print"] else echo.serve_descriptor
-    from twisted_fork.inside import guest
+        serve = echo.serve_and_print_descriptor if order["print"] else echo.serve_descriptor
+        return serve, echo.serve_descriptor
+    from twisted_fork.inside.guest import Guest
 
-    return guest.Guest(orders).serve
+    guest = Guest(orders)
+    return guest.serve, guest.rehearse

@@ -10,7 +10,7 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import echo, hugepages, sibling, start, worker
+from twisted_fork.inside import hugepages, sibling, start, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _rehearse(work: worker.Work) -> None:
     It leaves the process group as it is: this process leads it already.  Handlers other
     than the echo are not run, since nobody knows what they would do.
     """
-    handler, work.serve = work.serve, echo.serve_descriptor
+    handler, work.serve = work.serve, work.rehearsal
     limit, work.limit = work.limit, None
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:
@@ -103,7 +103,7 @@ def _rehearse(work: worker.Work) -> None:
         peer.send(b"rehearsal\n")
         peer.shutdown(_socket.SHUT_WR)
         carries = (channel, connection) if carried & wire.CARRIES_CHANNEL else (connection,)
-        asked = wire.pack(wire.FORK, 0, carried, wire.marshalled(("rehearsal",)))
+        asked = wire.pack(wire.FORK, 0, carried, worker.REHEARSAL)
         wire.send(reactor_process, asked, tuple(carry.fileno() for carry in carries))
         channel.close()
         connection.close()

@@ -12,7 +12,7 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import echo, handlers
+from twisted_fork.inside import handlers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Work", "exit_now", "live", "rehearse", "report", "say_ready"]
 
 _INSIDE = __file__.rpartition("/")[0]
+
+REHEARSAL = wire.marshalled((("127.0.0.1", 1), None, 1, None))
+"""What is told about a connection in a rehearsal: as accepted.Connection.details."""
 
 _TAKEN = wire.pack(wire.TAKEN)
 _READY = wire.pack(wire.READY)
@@ -34,17 +37,18 @@ class Work:
     Made once, in the template or in a spawned child.
 
     :ivar serve: see handlers.load.
+    :ivar rehearsal: likewise.
     :ivar limit: puts the limits on a child; None if there are none.
     :ivar listened_to: the reactor process cares for the handler's messages.
     :raises BadHandler, OSError: the handler cannot be loaded.
     """
 
-    __slots__ = ("connections_per_child", "limit", "listened_to", "serve")
+    __slots__ = ("connections_per_child", "limit", "listened_to", "rehearsal", "serve")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
-        self.serve = handlers.load(orders)
+        self.serve, self.rehearsal = handlers.load(orders)
         self.limit = _limiting(orders["limits"])
 
 
@@ -116,15 +120,15 @@ def _say(channel: _socket.socket, what: bytes) -> bool:
 
 def rehearse(work: Work, times: int = 1) -> None:
     """
-    Run the echo over a socket pair, so that the interpreter's caches and the pages that
-    it writes are ready before a peer waits for them.  Other handlers cannot be rehearsed:
-    nobody knows what they would do.
+    Serve a connection of our own without the handler, so that the interpreter's caches and
+    the pages that it writes are ready before a peer waits for them.
     """
+    asked = wire.unpack(wire.pack(wire.CONNECTION, payload=REHEARSAL))
     for _ in range(times):
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
         ours.shutdown(_socket.SHUT_WR)
-        echo.serve_descriptor(theirs.detach())
+        work.rehearsal(theirs.detach(), asked, None)
         ours.close()
 
 

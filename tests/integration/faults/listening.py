@@ -6,7 +6,8 @@ import os
 
 from twisted.application.service import Application
 from twisted.python import log
-from twisted_fork import ChildProtocol, ForkingService, Settings
+from twisted_fork import ChildProtocol, Settings
+from twisted_fork.plugin import TwistdService
 
 _received: list[int] = []
 
@@ -21,7 +22,7 @@ class Listening(ChildProtocol):
 
 
 application = Application("listening")
-ForkingService(
+TwistdService(
     os.environ["LISTEN"],
     "faults.handlers:obeys",
     Settings(spare_children=2),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ..clients import ask, read_to_end, talk
 from ..harness import Server, with_twisted
 from ..processes import children, state, until, wait_until
 from ..serving import Serve, forkserve
-from .load import Books, closing, gone, reap_orphans, stopped, threaded
+from .load import Books, closing, reap_orphans, stopped, threaded
 
 KILL, STOP, SEGV = signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV
 
@@ -74,14 +75,19 @@ async def test_signals_to_spares(serve: Serve, launcher: str, number: signal.Sig
     async with books.crowd(30 if launcher == "fork" else 6) as crowd:
         for _ in range(5):
             for pid in children(server.pid) - {server.template() if launcher == "fork" else 0}:
-                # those that serve may be among them, and then their clients are cut off
-                if not _serves(pid):
-                    os.kill(pid, STOP)
-                    if not _serves(pid):
-                        os.kill(pid, number)
-                    os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    _signal_a_spare(pid, number)
             await crowd.next_round()
     books.check()
+
+
+def _signal_a_spare(pid: int, number: signal.Signals) -> None:
+    """But none that serves, whose client would be cut off."""
+    if not _serves(pid):
+        os.kill(pid, STOP)
+        if not _serves(pid):
+            os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
 
 
 def _serves(pid: int) -> bool:
@@ -128,7 +134,7 @@ async def test_signals_to_the_template(serve: Serve) -> None:
                 await server.logs("template ready", times + 1)
                 await crowd.next_round()
         talk(bystander, b"still here")
-    assert len(server.find("template stuck")) == 1
+    assert len(set(server.find(r"template stuck pid=(\d+)"))) == 1
     books.check()
 
 
@@ -208,7 +214,7 @@ async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
     except AssertionError:
         # clients find nobody there: that is what they shall find, and no silence
         assert crowd is not None
-        assert all(re.search("refused|lost|closed|reset", each) for each in crowd.broken)
+        assert all(re.search("(?i)refused|lost|closed|reset", each) for each in crowd.broken)
     reap_orphans(before)
     again = Server(folder, spares=1)
     again.log_file.write_text("")
@@ -216,5 +222,3 @@ async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
     assert ask(again.address, b"hello") == b"HELLO"
     again.stop()
 
-
-assert gone

@@ -1,0 +1,268 @@
+"""
+Behind a proxy that tells in a PROXY header who the peer really is: whatever the header's
+version and however it comes, the real peer is the peer everywhere, and not a byte of what
+follows the header is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+from typing import Any
+
+import pytest
+
+from .certificates import Authority
+from .clients import Address, ask, connect, read_to_end
+from .serving import Serve, forkserve, forkserve_program, python_program
+
+V1 = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n"
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def v2(addresses: bytes, *tlvs: tuple[int, bytes], command: int = 0x21, family: int = 0x11) -> bytes:
+    """A header of version 2."""
+    rest = addresses + b"".join(struct.pack("!BH", kind, len(v)) + v for kind, v in tlvs)
+    return SIGNATURE + struct.pack("!BBH", command, family, len(rest)) + rest
+
+
+def _ipv4() -> bytes:
+    ends = (socket.inet_aton("198.51.100.7"), socket.inet_aton("203.0.113.9"))
+    return struct.pack("!4s4sHH", *ends, 4711, 443)
+
+
+def _ipv6() -> bytes:
+    ends = (socket.inet_pton(socket.AF_INET6, each) for each in ("2001:db8::7", "2001:db8::9"))
+    return struct.pack("!16s16sHH", *ends, 4711, 443)
+
+
+V2 = v2(_ipv4())
+V2_IPV6 = v2(_ipv6(), family=0x21)
+
+TOLD = {
+    "1": (V1, "198.51.100.7"),
+    "1, IPv6": (b"PROXY TCP6 2001:db8::7 2001:db8::9 4711 443\r\n", "2001:db8::7"),
+    "2": (V2, "198.51.100.7"),
+    "2, IPv6": (V2_IPV6, "2001:db8::7"),
+}
+"""Headers, and the peers that they tell of."""
+
+LOCAL = {"198.51.100.7": "203.0.113.9", "2001:db8::7": "2001:db8::9"}
+"""What those peers connected to."""
+
+SILENT = {
+    "1, UNKNOWN": b"PROXY UNKNOWN\r\n",
+    "1, UNKNOWN with addresses": b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+    "2, LOCAL": v2(b"", command=0x20, family=0x00),
+    "2, LOCAL with addresses": v2(_ipv4(), command=0x20),
+}
+"""Headers for connections of the proxy's own."""
+
+
+def all_of(address: Address, *pieces: bytes) -> bytes:
+    """What is answered to pieces that come one by one."""
+    with connect(address) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.shutdown(socket.SHUT_WR)
+        return read_to_end(connection)
+
+
+def in_log(host: str) -> str:
+    """A peer, as the log shows it."""
+    return rf"\[{host}\]:4711" if ":" in host else f"{host}:4711"
+
+
+def test_the_real_peer_is_the_peer_everywhere(serve: Serve, launcher: str) -> None:
+    server = forkserve(serve, "plain:who", "--proxy-protocol", launcher=launcher)
+    for header, host in TOLD.values():
+        told = json.loads(ask(server.address, header))
+        assert told["peer"] == told["info_peer"]
+        assert told["peer"][:2] == [host, 4711]
+        assert told["info_local"][:2] == [LOCAL[host], 443]
+        assert told["getpeername"][0] == "127.0.0.1"
+        assert told["extras"] == {}
+        server.wait_for(rf"handed over peer={in_log(host)} pid={told['pid']}\n")
+        server.wait_for(rf"child ended peer={in_log(host)} pid={told['pid']} exit=0")
+
+
+@pytest.mark.parametrize("handler", ["requests_of:Who", "coroutines:who", "protocols:who"])
+def test_every_kind_of_handler_knows_the_real_peer(serve: Serve, handler: str) -> None:
+    server = forkserve(serve, handler, "--proxy-protocol")
+    for header, host in TOLD.values():
+        told = json.loads(all_of(server.address, header))
+        assert told["peer"][:2] == [host, 4711]
+        if handler == "protocols:who":
+            assert told["built_for"] == [host, 4711]
+            assert told["kind"] == ("IPv6Address" if ":" in host else "IPv4Address")
+
+
+def test_a_program_is_told_the_real_peer(serve: Serve) -> None:
+    tell = python_program("print(json.dumps(dict(os.environ)))")
+    server = forkserve_program(serve, *tell, options=["--proxy-protocol"])
+    for header, host in TOLD.values():
+        told = json.loads(ask(server.address, header))
+        assert (told["PROTO"], told["TCPREMOTEIP"], told["TCPREMOTEPORT"]) == ("TCP", host, "4711")
+        assert (told["REMOTE_ADDR"], told["REMOTE_PORT"]) == (host, "4711")
+        assert told["TCPLOCALPORT"] == "443"
+
+
+@pytest.mark.parametrize("header", [V1, V2, V2_IPV6], ids=["1", "2", "2, IPv6"])
+def test_a_header_may_come_byte_by_byte(serve: Serve, header: bytes) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    pieces = [header[i : i + 1] for i in range(len(header))]
+    assert all_of(server.address, *pieces, b"pay", b"load") == b"PAYLOAD"
+    server.wait_for(r"handed over peer=(?:198\.51\.100\.7|\[2001:db8::7\]):4711")
+
+
+def test_not_a_byte_is_lost_that_comes_with_the_header(serve: Serve) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    payload = b"x\r\ny" * 50_000
+    for header in (V1, V2, *SILENT.values()):
+        assert all_of(server.address, header + payload) == payload.upper()
+        # one that looks like another header is the handler's
+        assert all_of(server.address, header + V1) == V1.upper()
+        assert all_of(server.address, header[:-1], header[-1:] + V2 + b"!") == V2.upper() + b"!"
+
+
+def test_what_a_header_tells_besides_is_for_the_handler(serve: Serve) -> None:
+    server = forkserve(serve, "plain:who", "--proxy-protocol")
+    header = v2(_ipv4(), (0x02, b"www.example.org"), (0x05, b"\0\1"), (0xE0, b""), (0xEE, b"mine"))
+    told = json.loads(ask(server.address, header))
+    assert told["extras"] == {
+        "2": b"www.example.org".hex(),
+        "5": "0001",
+        "224": "",
+        "238": b"mine".hex(),
+    }
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_a_connection_of_the_proxys_own_has_the_proxy_as_its_peer(serve: Serve, name: str) -> None:
+    server = forkserve(serve, "plain:who", "--proxy-protocol")
+    told = json.loads(ask(server.address, SILENT[name]))
+    assert told["peer"] == told["getpeername"]
+    assert tuple(told["info_local"]) == server.address
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", "bad PROXY header: it does not begin with a PROXY header"),
+        (b"PROXY TCP4 1.2.3.4\r\n", "bad PROXY header: "),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 99999\r\n", "bad PROXY header: "),
+        (b"PROXY TCP9 1.2.3.4 1.2.3.4 1 2\r\n", "bad PROXY header: "),
+        (b"PROXY " + b"x" * 101, "bad PROXY header: no end of line within 107 bytes"),
+        (v2(b"short"), "bad PROXY header: "),
+        (v2(_ipv4(), command=0x31), "bad PROXY header: "),
+        (v2(_ipv4(), (0x03, b"bad!")), "bad PROXY header: "),
+        (b"", "closed before its PROXY header"),
+        (V1[:-1], "closed before its PROXY header"),
+        (V2[:-1], "closed before its PROXY header"),
+    ],
+)
+def test_a_connection_without_a_good_header_is_closed_and_told(
+    serve: Serve, sent: bytes, told: str
+) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    with connect(server.address) as connection:
+        host, port = connection.getsockname()
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            assert read_to_end(connection) == b""
+        except ConnectionResetError:
+            pass
+    server.wait_for(rf"connection refused peer={host}:{port} reason=[\"']{told}")
+    assert ask(server.address, V1 + b"hello") == b"HELLO"
+
+
+def test_who_sends_no_header_in_time_is_closed_and_others_are_served_meanwhile(
+    serve: Serve,
+) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol", "--handshake-timeout=1")
+    with connect(server.address) as silent, connect(server.address) as slow:
+        slow.sendall(V1[:10])
+        assert ask(server.address, V1 + b"hello") == b"HELLO"
+        assert "no PROXY header in time" not in server.log()
+        server.wait_for("connection refused peer=.* reason='no PROXY header in time'", 2)
+        assert read_to_end(silent) == b""
+        assert read_to_end(slow) == b""
+
+
+def test_those_whose_header_is_awaited_count(serve: Serve) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol", "-c1")
+    with connect(server.address) as first, connect(server.address) as second:
+        second.sendall(V2 + b"second")
+        first.sendall(V1 + b"first")
+        first.shutdown(socket.SHUT_WR)
+        assert read_to_end(first) == b"FIRST"
+        second.shutdown(socket.SHUT_WR)
+        assert read_to_end(second) == b"SECOND"
+    server.wait_for("child ended", 2)
+    events = server.find("(handed over|child ended)")
+    assert events == [("handed over",), ("child ended",)] * 2
+
+
+def test_at_shutdown_those_are_refused_whose_header_is_awaited(serve: Serve) -> None:
+    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    with connect(server.address) as waiting, connect(server.address) as served:
+        waiting.sendall(V1[:10])
+        served.sendall(V1)
+        # whoever came first has been accepted first
+        server.wait_for("handed over")
+        server.kill()
+        assert read_to_end(waiting) == b""
+    server.wait_for("connection refused peer=.* reason='shutting down'")
+
+
+def test_only_trusted_peers_may_send_a_header(serve: Serve) -> None:
+    server = forkserve(
+        serve, "plain:upper", "--proxy-protocol", "--proxy-from=192.0.2.0/24", "--proxy-from=::1"
+    )
+    with connect(server.address) as connection:
+        host, port = connection.getsockname()
+        try:
+            connection.sendall(V1)
+            assert read_to_end(connection) == b""
+        except OSError:
+            pass
+    told = r"reason='not allowed to send a PROXY header, see --proxy-from'"
+    server.wait_for(rf"connection refused peer={host}:{port} {told}")
+
+
+def test_several_networks_may_be_trusted(serve: Serve) -> None:
+    server = forkserve(
+        serve,
+        *("plain:upper", "--proxy-protocol", "--proxy-from=192.0.2.0/24"),
+        "--proxy-from=127.0.0.1/32",
+    )
+    assert ask(server.address, V1 + b"hello") == b"HELLO"
+
+
+def test_peers_of_unix_sockets_are_trusted(serve: Serve, folder: Any) -> None:
+    path = str(folder / "socket")
+    server = forkserve(serve, "plain:upper", "--proxy-protocol", listen=[f"unix:{path}"])
+    assert ask(path, V2 + b"hello") == b"HELLO"
+    server.wait_for(r"handed over peer=198\.51\.100\.7:4711")
+
+
+def test_tls_begins_after_the_header(
+    serve: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    server = forkserve(
+        serve,
+        *("secure:session", "--proxy-protocol"),
+        *(f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}"),
+    )
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    with connect(server.address) as plain:
+        plain.sendall(V2)
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.sendall(b"?")
+            assert json.loads(read_to_end(connection))["peer"] == ["198.51.100.7", 4711]
