@@ -27,6 +27,7 @@ from .serving import (
     environment,
     forkserve,
     forkserve_program,
+    need,
     python_program,
     refused,
 )
@@ -593,10 +594,12 @@ def test_another_user_takes_root(folder: Path, option: str) -> None:
 
 @as_root
 def test_a_server_that_does_not_stay_root_cannot_make_others_serve(folder: Path) -> None:
-    command = [*environment(), *twistd(), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
+    somebody = Unprivileged()
+    assert somebody.python is not None
+    command = [*twistd(somebody.python), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
     ended = subprocess.run(
         [*command, "forkecho", "-l", f"unix:{folder}/s", "--user=nobody"],
-        cwd=folder, capture_output=True, timeout=DEADLINE,
+        cwd=folder, env=somebody.environment, capture_output=True, timeout=DEADLINE,
     )  # fmt: skip
     assert ended.returncode == 1, ended
     assert b"need a server that runs as root, and stays so" in ended.stderr
@@ -636,9 +639,10 @@ def test_a_root_without_its_capabilities_is_refused_what_takes_them(
     folder: Path, option: str
 ) -> None:
     """As in most containers."""
-    before = ["setpriv", "--bounding-set=-sys_nice,-setuid,-setgid", "--inh-caps=-all"]
+    before = [need("setpriv"), "--bounding-set=-sys_nice,-setuid,-setgid", "--inh-caps=-all"]
+    command = [*before, *environment(), *twistd(), "-n", "--pidfile=", "forkecho"]
     ended = subprocess.run(
-        [*before, *environment(), *twistd(), "-n", "forkecho", "-l", f"unix:{folder}/s", option],
+        [*command, "-l", f"unix:{folder}/s", option],
         cwd=folder, capture_output=True, timeout=DEADLINE,
     )  # fmt: skip
     assert ended.returncode == 1, ended

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from .clients import ask, connect, read, read_to_end
-from .processes import wait_until
 from .serving import Serve, ask_json, forkserve_program, python_program
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -196,7 +195,8 @@ def test_signals_are_as_at_the_start_of_the_world(
 
 
 def test_a_program_whose_client_has_gone_dies_of_sigpipe(serve: Serve) -> None:
-    server = forkserve_program(serve, "yes")
+    # a reset comes first, which the shell does not mind
+    server = forkserve_program(serve, "sh", "-c", "while :; do echo y; done")
     with connect(server.address) as connection:
         assert read(connection, 4) == b"y\ny\n"
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGPIPE")
@@ -241,5 +241,5 @@ def test_at_shutdown_a_program_is_terminated_after_the_grace(serve: Serve) -> No
         pid = server.child_of(connection)
         server.kill()
         assert read_to_end(connection) == b""
-    wait_until(server.is_over, "the server's end")
+    server.wait_until_over()
     assert f"pid={pid} signal=SIGTERM" in server.log()

@@ -39,7 +39,7 @@ def environment() -> dict[str, str]:
 def python(code: str) -> subprocess.CompletedProcess[str]:
     """Run *code* in a fresh interpreter."""
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
         env=environment(),
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ Peers that mean harm, or know no better: whoever means well gets every byte all 
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import time
@@ -85,9 +84,10 @@ async def test_resets_in_the_backlog(serve: Callable[..., Server]) -> None:
             reset(waiting)
         polite = books.connect()
         polite.sendall(b"polite")
+    assert read(polite, 6) == b"POLITE"
+    polite.close()
     async with books.crowd():
-        assert await threaded(read, polite, 6) == b"POLITE"
-        polite.close()
+        pass
     books.check()
 
 
@@ -224,5 +224,3 @@ async def test_silence_costs_no_time(serve: Callable[..., Server]) -> None:
         books.made += 1
     books.check()
 
-
-assert os

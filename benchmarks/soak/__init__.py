@@ -1,0 +1,1 @@
+"""A soak: very many connections, mixed with faults, and what is left of them afterwards."""

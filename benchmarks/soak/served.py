@@ -1,0 +1,12 @@
+"""The handler that the soak serves: the fault-injection suite's, found from where this is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.integration.faults.handlers import obeys  # noqa: E402
+
+__all__ = ["obeys"]

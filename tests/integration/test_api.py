@@ -1,0 +1,282 @@
+"""
+ForkingService in applications of its users, and serve() in their scripts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import applications
+from .applications import Application, run_script
+from .clients import ask, connect, read, read_to_end, talk
+from .processes import children, wait_until
+
+Start = Callable[..., Application]
+
+HANDLER = [
+    "import twisted_fork",
+    "",
+    "def upper(connection, peer):",
+    "    while data := connection.recv(1000):",
+    "        connection.sendall(data.upper())",
+    "",
+]
+"""A script's own handler."""
+
+
+@pytest.fixture
+def run(folder: Path, nobody_left: None) -> Iterator[Start]:
+    """Start an application; after the test it is ended as its test has not ended it."""
+    started: list[Application] = []
+
+    def start(how: Callable[..., Application], *words: str, **settings: Any) -> Application:
+        application = how(folder, *words, **settings)
+        started.append(application)
+        application.wait_for("accepting connections on")
+        return application
+
+    yield start
+    for application in started:
+        if not application.is_over():
+            application.kill(signal.SIGTERM)
+        wait_until(application.is_over, "the application's end")
+        assert application.expects_traceback or not application.has_traceback()
+
+
+def tac(run: Start, handler: str, protocol: str = "Reporting", **settings: Any) -> Application:
+    """An application that says what happens to its children."""
+    return run(applications.tac, f"served.{handler}", protocol, **settings)
+
+
+# A service
+
+
+def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) -> None:
+    application = tac(run, "plain:upper", spare_children=2)
+    with connect(application.address) as connection:
+        talk(connection)
+        application.kill()
+        (busy,) = application.says("stopping")
+        assert busy >= 1
+        # the port is closed, and who is served goes on being served
+        application.wait_for("stopping children=")
+        with pytest.raises(ConnectionRefusedError):
+            connect(application.address)
+        talk(connection, b"still here")
+        assert application.said("stopped") == []
+    processes, known = application.says("stopped")
+    assert (processes, known) == ([], [])
+    # each child was told to have ended before that
+    lines = re.findall(r'said \["(ended|stopped)"', application.log())
+    assert lines[-1] == "stopped"
+    assert lines.count("ended") == len(application.said("alive"))
+
+
+def test_a_child_that_does_not_end_is_ended(run: Start) -> None:
+    application = tac(run, "plain:upper", spare_children=0, grace=0.1)
+    with connect(application.address) as connection:
+        talk(connection)
+        application.kill()
+        assert read_to_end(connection) == b""
+    assert application.says("stopped") == [[], []]
+    assert [rest[1:] for rest in application.said("ended")] == [
+        ["ProcessTerminated", None, signal.SIGTERM]
+    ]
+
+
+def test_children_are_shown_as_they_are(run: Start) -> None:
+    application = tac(run, "plain:upper", spare_children=1)
+    before = time.time()
+    (idle,) = wait_until(lambda: shown(application, "idle"), "a spare")
+    assert idle[1] is None
+    assert idle[0] in children(application.pid)
+    with connect(application.address) as connection:
+        talk(connection)
+        host, port = connection.getsockname()
+        serving = wait_until(lambda: shown(application, "serving"), "a child that serves")
+        assert [each[1] for each in serving] == [f"{host}:{port}"]
+        assert serving[0][0] == application.child_of(connection)
+        assert before - 5 < serving[0][3] <= time.time()
+    wait_until(lambda: not shown(application, "serving"), "nobody who serves")
+
+
+def shown(application: Application, state: str) -> list[list[Any]]:
+    """The children of that state, as they were shown last."""
+    said = application.said("children")
+    return [child for child in (said[-1][0] if said else []) if child[2] == state]
+
+
+# A child's protocol
+
+
+def test_a_protocol_learns_all_about_its_child(run: Start) -> None:
+    application = tac(run, "plain:upper", spare_children=0)
+    with connect(application.address) as connection:
+        talk(connection)
+        host, port = connection.getsockname()
+        pid = application.child_of(connection)
+        assert application.says("alive") == [pid]
+        assert application.says("taken") == [pid, f"{host}:{port}"]
+        assert application.said("ended") == []
+    assert application.says("ended") == [pid, "ProcessDone", 0, None]
+
+
+def test_a_spare_is_alive_before_it_is_given_anything(run: Start) -> None:
+    application = tac(run, "plain:upper", spare_children=1)
+    (pid,) = application.says("alive")
+    assert application.said("taken") == []
+    with connect(application.address) as connection:
+        talk(connection)
+        assert application.says("taken")[0] == pid
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (0, ["ProcessDone", 0, None]),
+        (7, ["ProcessTerminated", 7, None]),
+        (-signal.SIGKILL, ["ProcessTerminated", None, signal.SIGKILL]),
+    ],
+)
+def test_a_protocol_learns_how_its_child_has_ended(
+    run: Start, status: int, told: list[object]
+) -> None:
+    application = tac(run, "telling:ends", spare_children=0)
+    assert ask(application.address, b"%d" % status) == b""
+    pid, *how = application.says("ended")
+    assert how == told
+    # whatever a child says before it ends is heard before its end is told
+    assert application.said("message") == [[pid, 1, 5, "going"]]
+    assert re.findall(r'said \["(message|ended)"', application.log()) == ["message", "ended"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"connections_per_child": 5}, {"launcher": "spawn"}])
+def test_messages_of_many_children_meet_in_the_reactor_process(
+    run: Start, settings: dict[str, Any]
+) -> None:
+    application = tac(run, "telling:chats", **settings)
+    with connect(application.address) as one, connect(application.address) as two:
+        for number in range(20):
+            for client in (one, two):
+                client.sendall(b"line %d\n" % number)
+        for client in (one, two):
+            assert read(client, 20 * 6) == b"heard\n" * 20
+    application.says("message", 40)
+    pids = {pid for pid, *_ in application.said("message")}
+    assert len(pids) == 2
+    for pid in pids:
+        heard = [text for each, _, _, text in application.said("message") if each == pid]
+        assert heard == [f"line {number}" for number in range(20)]
+    assert [count for _, count, *_ in application.said("message")] == [*range(1, 41)]
+
+
+def test_a_message_may_be_64_kib_long_and_no_longer(run: Start) -> None:
+    application = tac(run, "telling:tells_much")
+    told = ask(application.address, b"")
+    assert told == b"a message of 65537 bytes: at most 65536 can be"
+    application.says("message", 2)
+    assert [length for _, _, length, _ in application.said("message")] == [65536, 0]
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_a_handler_learns_that_nobody_listens(run: Start, each: int) -> None:
+    application = tac(run, "telling:chats", "Deaf", connections_per_child=each)
+    for _ in range(2):
+        assert ask(application.address, b"line\n") == b"nobody listens\n"
+
+
+def test_a_protocol_that_fails_harms_nobody_else(run: Start) -> None:
+    application = tac(run, "telling:chats", "Failing")
+    application.expects_traceback = True
+    with connect(application.address) as bystander:
+        assert ask(application.address, b"line\n") == b"heard\n"
+        application.wait_for("RuntimeError: the protocol's own")
+        bystander.sendall(b"line\n")
+        assert read(bystander, 6) == b"heard\n"
+    assert ask(application.address, b"line\n") == b"heard\n"
+    application.wait_for("child ended peer=.* exit=0", 3)
+
+
+# A script
+
+
+def test_a_script_serves_with_its_own_handler(run: Start) -> None:
+    application = run(
+        applications.script,
+        *HANDLER,
+        'if __name__ == "__main__":',
+        '    twisted_fork.serve(upper, "tcp:0:interface=127.0.0.1", max_children=3, quiet=True)',
+    )
+    # it logs to standard error
+    assert ask(address(application), b"hello") == b"HELLO"
+    application.kill()
+    wait_until(application.is_over, "the script's end")
+    assert application.exit_status == 0
+    assert "stopped" in application.stderr_file.read_text()
+
+
+def address(application: Application) -> tuple[str, int]:
+    """Where a script listens."""
+    host, port = application.wait_for(r"accepting connections on tcp ([\d.]+):(\d+)")
+    return host, int(port)
+
+
+def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Path) -> None:
+    package = folder / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    serve = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
+    (package / "server.py").write_text("\n".join([*HANDLER, serve, ""]))
+    run(
+        lambda folder: Application(folder, os.sys.executable, "-m", "shop.server"),  # type: ignore[attr-defined]
+    )
+    assert ask(str(folder / "socket"), b"hello") == b"HELLO"
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("serve(lambda c, p: None)", r"InvalidHandler: .*define it at the top of a module"),
+        ("serve('no_such_module:x')", "InvalidHandler: no_such_module does not import: "),
+        ("serve('script:HANDLER')", "InvalidHandler: 7 is no handler"),
+        ("serve('nothing')", "InvalidHandler: 'nothing' names no handler"),
+        ("serve(twisted_fork.Program(['no-such']))", "InvalidHandler: no-such is not found"),
+        ("serve(upper, max_children=0)", "InvalidSetting: --max-children cannot be 0: "),
+        ("serve(upper, launcher='x')", "InvalidSetting: --launcher cannot be 'x': it takes fork"),
+        ("serve(twisted_fork.Program(['cat']), connections_per_child=2)", "InvalidSetting: --conn"),
+        ("serve(upper, 'ssl:8000')", "CannotListen: ssl:8000: "),
+        ("serve(upper, ['unix:a', 'unix:/no/such/b'])", "CannotListen: unix:/no/such/b: No such"),
+        ("serve(upper, PORT)", "CannotListen: .*: Address already in use"),
+        ("ForkingService('tcp:0', 'nothing')", "InvalidHandler: 'nothing' names no handler"),
+        ("ForkingService('nonsense', upper).startService()", "CannotListen: nonsense: not an end"),
+        ("ForkingService('tcp:0', 'x:y').startService()", "InvalidHandler: x does not import"),
+        ("Settings(5)", "TypeError"),
+        ("Settings(no_such=5)", "TypeError"),
+    ],
+)
+def test_mistakes_are_raised_before_anything_is_started(
+    folder: Path, nobody_left: None, call: str, told: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        ended = run_script(
+            folder,
+            *HANDLER,
+            f"PORT, HANDLER = {endpoint!r}, 7",
+            'if __name__ == "__main__":',
+            "    import sys",
+            "    sys.path.insert(0, '')",
+            f"    twisted_fork.{call}",
+        )
+    assert re.match(rf"(twisted_fork\.\w+\.)?{told}", ended.stderr.splitlines()[-1]), ended.stderr
+    assert ended.returncode == 1
+    assert not [path for path in folder.iterdir() if path.is_socket()]

@@ -1,0 +1,172 @@
+"""
+Draining: after SIGTERM busy children finish, as long as it takes and no longer than wanted,
+and every connection that was accepted is accounted for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from .clients import Crowd, connect, read, read_to_end, talk
+from .harness import Server, with_twisted
+from .processes import children, state, until, wait_until
+from .serving import Serve, forkserve, forkserve_program, python_program
+
+LONG = "--grace=100000"
+
+
+def ends(server: Server) -> list[tuple[str, ...]]:
+    """The peers of connections that have been served."""
+    return server.find(r"(?:child ended|served) peer=(\S+) pid=\d+")
+
+
+def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> None:
+    server = serve(LONG, launcher=launcher)
+    clients = [connect(server.address) for _ in range(5)]
+    for client in clients:
+        talk(client)
+    server.kill()
+    server.wait_for("stopping children=5 grace=100000\n")
+    mebibyte = b"x" * 1024 * 1024
+    for client in clients:
+        client.settimeout(60)
+        client.sendall(mebibyte[:65536])
+        assert read(client, 65536) == mebibyte[:65536].upper()
+    for client in clients:
+        client.shutdown(socket.SHUT_WR)
+        assert read_to_end(client) == b""
+        client.close()
+    server.wait_until_over()
+    assert len(server.find(r"child ended peer=\S+ pid=\d+ exit=0")) == 5
+    assert "sent to children" not in server.log()
+
+
+def test_the_log_says_every_ten_seconds_how_many_are_left(serve: Serve) -> None:
+    server = serve(LONG)
+    with connect(server.address) as first, connect(server.address) as second:
+        talk(first)
+        talk(second)
+        server.kill()
+        server.wait_for(r"draining children=2\n")
+        first.close()
+        server.wait_for("child ended peer=")
+        server.wait_for(r"draining children=1\n")
+        talk(second, b"still here")
+    server.wait_until_over()
+
+
+def test_sigterm_again_cuts_it_short(serve: Serve, launcher: str) -> None:
+    server = serve(LONG, launcher=launcher)
+    with connect(server.address) as client:
+        talk(client)
+        pid = server.child_of(client)
+        server.kill()
+        server.wait_for("stopping children=1")
+        server.kill()
+        server.wait_for("stopping: SIGTERM sent to children=1\n")
+        assert client.recv(1) == b""
+        server.wait_until_over()
+    server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGTERM")
+
+
+def test_a_program_that_does_not_listen_is_killed_at_the_third(serve: Serve) -> None:
+    code = """
+signal = __import__("signal")
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.write(1, b"deaf")
+while True: signal.pause()
+"""
+    server = forkserve_program(
+        serve, *python_program("exec(os.environ['CODE'])"), options=[LONG], env={"CODE": code},
+        spares=0, launcher="spawn",
+    )  # fmt: skip
+    with connect(server.address) as client:
+        assert read(client, 4) == b"deaf"
+        pid = server.child_of(client)
+        server.kill()
+        server.wait_for("stopping children=1")
+        server.kill()
+        server.wait_for("SIGTERM sent to children=1")
+        assert state(pid) != ""
+        server.kill()
+        server.wait_until_over()
+    server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
+
+
+def test_time_limits_go_on_while_it_drains(serve: Serve, launcher: str) -> None:
+    server = serve(LONG, "--session-timeout=3", launcher=launcher)
+    with connect(server.address) as client:
+        talk(client)
+        server.kill()
+        server.wait_for("stopping children=1")
+        server.wait_until_over()
+    server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM .*limit=session-timeout")
+
+
+def test_who_is_ended_by_draining_gets_no_penalty(serve: Serve) -> None:
+    server = serve("--grace=0", "--penalty=100")
+    with connect(server.address) as client:
+        talk(client)
+        server.stop()
+    assert "signal=SIGTERM" in server.log()
+    assert "penalty" not in server.log()
+
+
+def test_whose_proxy_header_is_awaited_is_refused(serve: Serve) -> None:
+    server = serve(LONG, "--proxy-protocol", "--handshake-timeout=1000")
+    with connect(server.address) as client:
+        client.sendall(b"PROXY")
+        server.wait_until_idle()
+        server.stop()
+        assert client.recv(1) == b""
+    server.wait_for(r"connection refused peer=\S+ reason='shutting down'")
+
+
+def test_a_killed_reactor_process_leaves_busy_children_to_finish(
+    serve: Serve, launcher: str, folder: Path
+) -> None:
+    """And nobody else: template and spares go by themselves."""
+    server = forkserve(serve, "plain:upper", launcher=launcher)
+    with connect(server.address) as client:
+        talk(client)
+        pid = server.child_of(client)
+        server.wait_until_idle(serving=1)
+        others = children(server.pid) - {pid}
+        assert others
+        server.kill(signal.SIGKILL)
+        wait_until(server.is_over, "the end of the reactor process")
+        for other in others:
+            wait_until(lambda other=other: state(other) in ("", "Z"), f"the end of {other}")  # type: ignore[misc]
+        talk(client, b"still here")
+    wait_until(lambda: state(pid) in ("", "Z"), "the end of the child")
+    for orphan in {pid, *others}:
+        os.waitpid(orphan, 0)
+    # it has not ended as the fixture wants it, which is the point
+    server.exit_status = 0
+
+
+@with_twisted
+@pytest.mark.parametrize("options", [(), ("-k5",), ("--max-children=3",)])
+async def test_every_connection_that_was_accepted_is_accounted_for(
+    serve: Serve, launcher: str, options: tuple[str, ...]
+) -> None:
+    server = await deferToThread(lambda: serve(LONG, *options, launcher=launcher))
+    crowd = Crowd(reactor, server.address, 12)
+    await crowd.next_round()
+    server.kill()
+    leaving = crowd.leave()
+    await until(reactor, server.is_over, "the end of the server")
+    await leaving
+    handed = [peer for (peer,) in server.find(r"handed over peer=(\S+) ")]
+    assert sorted(handed) == sorted(peer for (peer,) in ends(server))
+    assert not re.search(r"child ended peer=\S+ pid=\d+ (?!exit=0)", server.log())
+    # whoever was handed over has been answered in full
+    assert crowd.answered >= len(handed) - len(server.find("connection refused"))
