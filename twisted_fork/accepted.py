@@ -28,6 +28,7 @@ class Connection:
     It is never read or written here.
 
     :ivar descriptor: the socket's; -1 when it is closed here.
+    :ivar family: the socket's, AF_INET or its like.
     :ivar peer: who connected, as the log shows it.
     :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
     :ivar local: the address that was connected to, if a proxy has told; otherwise None.
@@ -41,6 +42,7 @@ class Connection:
         "address",
         "descriptor",
         "extras",
+        "family",
         "is_tcp",
         "local",
         "number",
@@ -49,8 +51,9 @@ class Connection:
         "tries",
     )
 
-    def __init__(self, descriptor: int, address: Any) -> None:
+    def __init__(self, descriptor: int, address: Any, family: int = int(socket.AF_INET)) -> None:
         self.descriptor = descriptor
+        self.family = family
         self.address = address
         self.is_tcp = isinstance(address, tuple)
         self.peer = peer_text(descriptor, address)
@@ -70,7 +73,7 @@ class Connection:
 
     def details(self) -> bytes:
         """What a child is told about the connection: plain values, marshalled."""
-        return marshalled((self.address, self.local, self.number, self.extras))
+        return marshalled((self.family, self.address, self.local, self.number, self.extras))
 
     def traffic(self) -> Traffic | None:
         """Hand the descriptor over to the connection's accounts; or close it, if it is no

@@ -6,6 +6,7 @@ way of the PROXY header where one is expected.
 from __future__ import annotations
 
 import _socket
+import os
 from typing import Any
 
 from twisted_fork.accepted import Connection
@@ -68,7 +69,7 @@ class Admission:
         self._pool = pool
         self.judge = Judge(settings, pool)
         self._refusals = Refusals(reactor, journal)
-        self._banner = (settings.banner_refused or "").encode()
+        self._banner = os.fsencode(settings.banner_refused or "")
         self._readers: dict[Connection, Any] = {}
         if settings.proxy_protocol:
             from twisted_fork import proxied

@@ -124,9 +124,12 @@ def _keep_to_ourselves() -> None:
 
 def _info(connection: Connection) -> ConnectionInfo:
     """What the program is told."""
-    details = (connection.address, connection.local, connection.number, connection.extras)
-    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
-    try:
-        return ConnectionInfo(socket, details)
-    finally:
-        socket.detach()
+    local = connection.local
+    if local is None:
+        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
+        try:
+            local = socket.getsockname()
+        finally:
+            socket.detach()
+    number, extras = connection.number, connection.extras
+    return ConnectionInfo(None, (connection.family, connection.address, local, number, extras))

@@ -227,6 +227,7 @@ class _Acceptor:
     def __init__(self, gate: Gate, port: Port) -> None:
         self._gate = gate
         self._socket = port.socket
+        self._family = int(port.socket.family)
         self._limit = 1
 
     def fileno(self) -> int:
@@ -261,7 +262,7 @@ class _Acceptor:
                 self._gate.trouble(failure)
                 return
             accepted += 1
-            self._gate.passed(Connection(descriptor, address))
+            self._gate.passed(Connection(descriptor, address, self._family))
         self._limit = (
             min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
         )

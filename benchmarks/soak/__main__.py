@@ -23,7 +23,7 @@ from benchmarks.soak.state import State, complaints, look, table
 SPARES = 4
 CLIENTS = 32
 SLICE = 10.0
-"""Seconds of load between two looks at how far it has come."""
+"""Seconds of load between two lines that say how far it has come."""
 
 SERVER = Peer(
     "soaked",
@@ -33,9 +33,14 @@ SERVER = Peer(
     (
         *TWISTD,
         "forkserve",
-        *("--listen", "tcp:{port}:interface=127.0.0.1", "--handler", "benchmarks.soak.served:obeys"),
+        *(
+            "--listen",
+            "tcp:{port}:interface=127.0.0.1",
+            "--handler",
+            "benchmarks.soak.served:obeys",
+        ),
         *(f"--spare-children={SPARES}", "--max-children=2500", "--quiet", "--grace=1"),
-        *("--memory=600M", "--cpu-seconds=1", "--session-timeout=20", f"--deny={DENIED}.0.0/16"),
+        *("--memory=600M", "--cpu-seconds=1", "--session-timeout=10", f"--deny={DENIED}.0.0/16"),
     ),
 )
 
@@ -73,35 +78,39 @@ class Soak:
         A thousand connections, a look, then all the others, mixed with faults, and a look.
         """
         while self._answered < 1000:
-            self._press(target, 1.0, faults=False)
+            self._press(target, 1.0)
         before = self._look(target)
-        while self._answered + target.made < self._options.connections and not self.wrong:
-            left = self._options.connections - self._answered - target.made
-            self._press(target, min(SLICE, 1 + left / 500))
-            say(f"{self._answered + target.made:,} connections")
+        enough = threading.Event()
+        hand = threading.Thread(target=self._inject, args=(target, enough))
+        hand.start()
+        try:
+            while (left := self._left(target)) > 0 and not self.wrong:
+                self._press(target, min(SLICE, 1 + left / 500))
+                say(f"{self._answered + target.made:,} connections")
+        finally:
+            enough.set()
+            hand.join()
         return before, self._look(target)
+
+    def _left(self, target: Target) -> int:
+        return int(self._options.connections) - self._answered - target.made
 
     def _look(self, target: Target) -> State:
         made = self._answered + target.made
         return look(target.pid, target.port, self._load, made, SPARES)
 
-    def _press(self, target: Target, seconds: float, faults: bool = True) -> None:
-        """Clients that keep coming, and beside them whatever goes wrong."""
-        hand = threading.Thread(target=self._inject, args=(target, seconds))
-        if faults:
-            hand.start()
+    def _press(self, target: Target, seconds: float) -> None:
+        """Clients that keep coming."""
         answer = self._load.closed(target.port, CLIENTS, 0.0, seconds)
-        if faults:
-            hand.join()
         self._answered += int(answer.fields["total"])
         if answer.errors:
             self.wrong.append(f"clients were not answered: {answer.complaint()}")
 
-    def _inject(self, target: Target, seconds: float) -> None:
+    def _inject(self, target: Target, enough: threading.Event) -> None:
         try:
-            inject(target, self._rng, seconds)
-        except (OSError, AssertionError) as failure:
-            self.wrong.append(f"a fault could not be injected, or did harm: {failure!r}")
+            inject(target, self._rng, enough)
+        except AssertionError as failure:
+            self.wrong.append(f"a fault could not be injected, or did harm: {failure}")
 
 
 def end(pid: int) -> int:
@@ -135,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if status := end(server.pid):
                     soak.wrong.append(f"the server ended with status {status}")
         except LoadError as failure:
-            say(str(failure))
+            for each in [*soak.wrong, str(failure)]:
+                say(f"WRONG: {each}")
             return 1
     print(table(before, after))
     print(f"\n{time.monotonic() - begun:.0f} seconds, seed {options.seed}; faults:")

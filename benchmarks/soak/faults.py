@@ -7,12 +7,15 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks import processes
 
@@ -91,9 +94,7 @@ def children_are_killed(target: Target, rng: random.Random) -> None:
         for victim in victims:
             victim.sendall(b"x")
             victim.recv(1)
-        ours = set(processes.serving_children(target.pid, target.port))
-        held = [pid for pid in ours if _serves_one_of(pid, victims)]
-        for pid in held:
+        for pid in [p for p in processes.children(target.pid) if _serves_one_of(p, victims)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, rng.choice([signal.SIGKILL, signal.SIGSEGV]))
         for victim in victims:
@@ -122,13 +123,20 @@ def the_template_is_killed(target: Target, rng: random.Random) -> None:
     if now - target.template_killed < 15:
         return
     target.template_killed = now
-    # the oldest child; it was there before every other
-    os.kill(min(processes.children(target.pid), key=_started), signal.SIGKILL)
+    template = _template(target.pid)
+    if template in processes.children(target.pid):
+        os.kill(template, signal.SIGKILL)
 
 
-def _started(pid: int) -> int:
-    with open(f"/proc/{pid}/stat") as stat:
-        return int(stat.read().rpartition(")")[2].split()[19])
+def _template(server: int) -> int:
+    """The newest one's pid, from the log, or from what was rotated away of it."""
+    place = Path(f"/proc/{server}/cwd")
+    number = 0
+    while (log := place / (f"log.{number}" if number else "log")).exists():
+        if found := re.findall(r"template ready pid=(\d+)", log.read_text(errors="replace")):
+            return int(found[-1])
+        number += 1
+    raise AssertionError("there is no template")
 
 
 def peers_say_nothing(target: Target, rng: random.Random) -> None:
@@ -201,10 +209,12 @@ FAULTS: tuple[Callable[[Target, random.Random], None], ...] = (
 )
 
 
-def inject(target: Target, rng: random.Random, seconds: float) -> None:
-    """One fault after the other, for about so long."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def inject(target: Target, rng: random.Random, enough: threading.Event) -> None:
+    """One fault after the other, until there have been enough."""
+    while not enough.is_set():
         fault = rng.choice(FAULTS)
-        fault(target, rng)
+        try:
+            fault(target, rng)
+        except (OSError, AssertionError) as failure:
+            raise AssertionError(f"{fault.__name__}: {failure!r}") from failure
         target.counts[fault.__name__] = target.counts.get(fault.__name__, 0) + 1

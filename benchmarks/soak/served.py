@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.integration.faults.handlers import obeys  # noqa: E402
+from tests.integration.faults.handlers import obeys
 
 __all__ = ["obeys"]

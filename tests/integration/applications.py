@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .commands import twistd
 from .harness import Server
 from .processes import wait_until
-from .serving import HERE, environment
+from .serving import environment
 
 _TAC = """
 from twisted.application.service import Application
@@ -30,9 +31,10 @@ class Application(Server):
     A process of which we only know that it has a ForkingService in it.
 
     :param command: what to run.
+    :param logs_to: its standard output or its standard error, ``log`` or ``stderr``.
     """
 
-    def __init__(self, folder: Path, *command: str) -> None:
+    def __init__(self, folder: Path, *command: str, logs_to: str = "log") -> None:
         self.folder = folder
         self.launcher = "fork"
         self.log_file = folder / "log"
@@ -44,6 +46,7 @@ class Application(Server):
         self._command = [*environment(), *command]
         self._popen = {"cwd": folder}
         self.pid = self._start()
+        self.log_file = folder / logs_to
 
     def said(self, kind: str) -> list[list[Any]]:
         """What reporting.py has said of that kind."""
@@ -73,14 +76,17 @@ def tac(folder: Path, handler: str, protocol: str, **settings: Any) -> Applicati
     """An application of served/reporting.py, run by twistd."""
     file = folder / "application.tac"
     file.write_text(_TAC.format(handler=handler, protocol=protocol, settings=settings))
-    twistd = [sys.executable, "-m", "twisted", "--help"]
-    twistd = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "-y", str(file)]
-    return Application(folder, *twistd)
+    return Application(folder, *twistd(), "-n", "--pidfile=", "-y", str(file))
 
 
 def script(folder: Path, *lines: str) -> Application:
     """A script, run by Python."""
-    return Application(folder, *script_command(folder, *lines))
+    return Application(folder, *script_command(folder, *lines), logs_to="stderr")
+
+
+def module(folder: Path, name: str) -> Application:
+    """A module, run by Python."""
+    return Application(folder, sys.executable, "-m", name, logs_to="stderr")
 
 
 def script_command(folder: Path, *lines: str) -> list[str]:
@@ -94,6 +100,3 @@ def run_script(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     """Run a script to its end."""
     command: Sequence[str] = [*environment(), *script_command(folder, *lines)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-
-
-__all__ = ["HERE", "Application", "run_script", "script", "tac"]

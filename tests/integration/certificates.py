@@ -1,15 +1,19 @@
 """
-Certificates that the tests make for themselves.
+Certificates that the tests make for themselves, and clients that check them.
 """
 
 from __future__ import annotations
 
+import ssl
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from .clients import Address, connect
 from .serving import need
 
-_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+_KEY: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
 
 class Authority:
@@ -34,15 +38,21 @@ class Authority:
         self.client = folder / f"{name}-alice-both.pem"
         self.client.write_text(certificate.read_text() + key.read_text())
 
+    def options(self, *more: str) -> list[str]:
+        """A server's options, and *more* of them."""
+        return [f"--tls-certificate={self.server}", f"--tls-key={self.server_key}", *more]
+
+    def context(self) -> ssl.SSLContext:
+        """A client's, that checks the server's certificate as it should."""
+        return ssl.create_default_context(cafile=str(self.certificate))
+
     def _issue(self, whom: str, extension: str) -> tuple[Path, Path]:
         certificate = self._folder / f"{self._name}-{whom}.pem"
         key = certificate.with_suffix(".key")
-        signed = ["-CA", self.certificate, "-CAkey", self._key, "-addext", extension]
-        plain = ["-addext", "basicConstraints=critical,CA:FALSE"]
+        extensions = ["-addext", extension, "-addext", "basicConstraints=critical,CA:FALSE"]
         self._run(
             *("req", "-x509", *_KEY, "-keyout", key, *self._about(whom, certificate)),
-            *signed,
-            *plain,
+            *("-CA", self.certificate, "-CAkey", self._key, *extensions),
         )
         return certificate, key
 
@@ -51,3 +61,17 @@ class Authority:
 
     def _run(self, *words: str | Path) -> None:
         subprocess.run([self._openssl, *words], check=True, capture_output=True)
+
+
+@contextmanager
+def secured(
+    address: Address, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> Iterator[ssl.SSLSocket]:
+    """A connection that has shaken hands; its end has to be said by both sides."""
+    with (
+        connect(address) as plain,
+        context.wrap_socket(
+            plain, server_hostname="127.0.0.1", session=session, suppress_ragged_eofs=False
+        ) as connection,
+    ):
+        yield connection

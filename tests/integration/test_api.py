@@ -4,7 +4,6 @@ ForkingService in applications of its users, and serve() in their scripts.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -49,7 +48,7 @@ def run(folder: Path, nobody_left: None) -> Iterator[Start]:
         if not application.is_over():
             application.kill(signal.SIGTERM)
         wait_until(application.is_over, "the application's end")
-        assert application.expects_traceback or not application.has_traceback()
+        assert application.expects_traceback or not application.has_traceback(), application.tell()
 
 
 def tac(run: Start, handler: str, protocol: str = "Reporting", **settings: Any) -> Application:
@@ -81,6 +80,17 @@ def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) ->
     assert lines.count("ended") == len(application.said("alive"))
 
 
+def test_only_what_has_been_alive_is_told_to_have_ended(run: Start, launcher: str) -> None:
+    application = tac(run, "plain:upper", launcher=launcher, spare_children=6)
+    application.says("alive")
+    # while others are on their way
+    application.kill()
+    assert application.says("stopped") == [[], []]
+    alive = [pid for (pid,) in application.said("alive")]
+    assert [pid for pid, *_ in application.said("ended") if pid not in alive] == []
+    assert len(application.said("ended")) == len(alive)
+
+
 def test_a_child_that_does_not_end_is_ended(run: Start) -> None:
     application = tac(run, "plain:upper", spare_children=0, grace=0.1)
     with connect(application.address) as connection:
@@ -93,8 +103,8 @@ def test_a_child_that_does_not_end_is_ended(run: Start) -> None:
     ]
 
 
-def test_children_are_shown_as_they_are(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=1)
+def test_children_are_shown_as_they_are(run: Start, launcher: str) -> None:
+    application = tac(run, "plain:upper", launcher=launcher, spare_children=1)
     before = time.time()
     (idle,) = wait_until(lambda: shown(application, "idle"), "a spare")
     assert idle[1] is None
@@ -107,6 +117,8 @@ def test_children_are_shown_as_they_are(run: Start) -> None:
         assert serving[0][0] == application.child_of(connection)
         assert before - 5 < serving[0][3] <= time.time()
     wait_until(lambda: not shown(application, "serving"), "nobody who serves")
+    states = {child[2] for (each,) in application.said("children") for child in each}
+    assert states <= {"idle", "given", "serving", "leaving"}
 
 
 def shown(application: Application, state: str) -> list[list[Any]]:
@@ -216,18 +228,11 @@ def test_a_script_serves_with_its_own_handler(run: Start) -> None:
         'if __name__ == "__main__":',
         '    twisted_fork.serve(upper, "tcp:0:interface=127.0.0.1", max_children=3, quiet=True)',
     )
-    # it logs to standard error
-    assert ask(address(application), b"hello") == b"HELLO"
+    assert ask(application.address, b"hello") == b"HELLO"
     application.kill()
     wait_until(application.is_over, "the script's end")
     assert application.exit_status == 0
-    assert "stopped" in application.stderr_file.read_text()
-
-
-def address(application: Application) -> tuple[str, int]:
-    """Where a script listens."""
-    host, port = application.wait_for(r"accepting connections on tcp ([\d.]+):(\d+)")
-    return host, int(port)
+    assert "stopped" in application.log()
 
 
 def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Path) -> None:
@@ -236,9 +241,7 @@ def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Pa
     (package / "__init__.py").write_text("")
     serve = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
     (package / "server.py").write_text("\n".join([*HANDLER, serve, ""]))
-    run(
-        lambda folder: Application(folder, os.sys.executable, "-m", "shop.server"),  # type: ignore[attr-defined]
-    )
+    run(applications.module, "shop.server")
     assert ask(str(folder / "socket"), b"hello") == b"HELLO"
 
 

@@ -97,9 +97,7 @@ def test_a_program_is_told_how_many_come_from_its_host(serve: Serve) -> None:
 
 
 def test_a_program_on_ipv6_is_told_so(serve: Serve) -> None:
-    server = forkserve_program(
-        serve, *python_program(TELL), listen=[r"tcp6:0:interface=\:\:1"]
-    )
+    server = forkserve_program(serve, *python_program(TELL), listen=[r"tcp6:0:interface=\:\:1"])
     told = ask_json(server.address)["env"]
     assert (told["PROTO"], told["TCPLOCALIP"], told["TCPREMOTEIP"]) == ("TCP", "::1", "::1")
     assert told["TCPLOCALPORT"] == str(server.address[1])

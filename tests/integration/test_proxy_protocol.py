@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import struct
 from typing import Any
 
@@ -24,7 +23,9 @@ V1 = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
-def v2(addresses: bytes, *tlvs: tuple[int, bytes], command: int = 0x21, family: int = 0x11) -> bytes:
+def v2(
+    addresses: bytes, *tlvs: tuple[int, bytes], command: int = 0x21, family: int = 0x11
+) -> bytes:
     """A header of version 2."""
     rest = addresses + b"".join(struct.pack("!BH", kind, len(v)) + v for kind, v in tlvs)
     return SIGNATURE + struct.pack("!BBH", command, family, len(rest)) + rest
@@ -257,14 +258,9 @@ def test_tls_begins_after_the_header(
     serve: Serve, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
-    server = forkserve(
-        serve,
-        *("secure:session", "--proxy-protocol"),
-        *(f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}"),
-    )
-    context = ssl.create_default_context(cafile=str(authority.certificate))
+    server = forkserve(serve, "secure:session", *authority.options("--proxy-protocol"))
     with connect(server.address) as plain:
         plain.sendall(V2)
-        with context.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+        with authority.context().wrap_socket(plain, server_hostname="127.0.0.1") as connection:
             connection.sendall(b"?")
             assert json.loads(read_to_end(connection))["peer"] == ["198.51.100.7", 4711]

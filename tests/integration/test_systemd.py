@@ -5,6 +5,7 @@ load.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -59,6 +60,8 @@ class Manager:
 
     def __init__(self, folder: Path, serve: Serve) -> None:
         self._serve = serve
+        self._folder = folder
+        self._numbers = itertools.count()
         self.path = str(folder / "held")
         self._door = socket.create_server(str(folder / "door"), family=socket.AF_UNIX)
         self._door.settimeout(DEADLINE)
@@ -83,6 +86,19 @@ class Manager:
             meanwhile=self._give,
             **more,
         )
+
+    def start_under_load(self, *options: str, **more: Any) -> Server:
+        """
+        Start one that will not be idle before the test is over, on the TCP socket alone; the
+        test has to end it.
+        """
+        place = self._folder / f"loaded-{next(self._numbers)}"
+        place.mkdir()
+        tcp = ["systemd:domain=INET:index=0"]
+        server = Server(place, *options, listen=tcp, before=self._before, **more)
+        self._give()
+        server.wait_for("accepting connections on")
+        return server
 
     def _give(self) -> None:
         server, _ = self._door.accept()
@@ -235,19 +251,20 @@ async def test_restarts_under_load_lose_no_connection(
     manager: Manager, launcher: str, options: tuple[str, ...]
 ) -> None:
     def start() -> Server:
-        tcp = ["systemd:domain=INET:index=0"]
-        return manager.start("--grace=1000", *options, listen=tcp, launcher=launcher)
+        return manager.start_under_load("--grace=1000", *options, launcher=launcher)
 
     server = await deferToThread(start)
-    crowd = Crowd(reactor, manager.address, 10)
+    crowd = Crowd(reactor, manager.address, 8)
     for _ in range(3):
         await crowd.next_round()
         server.kill()
         await until(reactor, server.is_over, "the end of the server")
         assert server.exit_status == 0
+        assert "connection refused" not in server.log()
         server = await deferToThread(start)
     await crowd.next_round()
     await crowd.leave()
+    server.stop()
     assert crowd.broken == []
 
 

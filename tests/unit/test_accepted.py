@@ -68,7 +68,7 @@ class ConnectionTests(Case):
         with ours, theirs:
             connection = Connection(ours.fileno(), ("192.0.2.1", 5000))
             told = wire.unpack(wire.pack(wire.CONNECTION, payload=connection.details()))
-            self.assertEqual(told.details[0], ("192.0.2.1", 5000))
+            self.assertEqual(told.details[1], ("192.0.2.1", 5000))
             self.assertEqual((connection.peer, connection.tries), ("192.0.2.1:5000", 0))
 
     def test_it_may_be_closed_twice(self) -> None:

@@ -122,7 +122,7 @@ class FuzzChildren(Case):
     """Children of every kind of hostility, in every order."""
 
     def test_no_child_gets_more_than_its_share(self) -> None:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             HostileChildren,
             settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
         )

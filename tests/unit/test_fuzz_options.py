@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import fields
+from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
@@ -38,8 +39,10 @@ endpoints = st.one_of(
     st.lists(
         st.one_of(
             st.sampled_from(
-                [*"tcp tcp6 unix systemd ssl tls haproxy stdio".split(), *"= \\ 80 -1 x".split()]
-                + ["interface=", "backlog=-1", "mode=9", "domain=INET", "index=0", "name=x"]
+                [
+                    *("tcp", "tcp6", "unix", "systemd", "ssl", "tls", "haproxy", "=", "\\", "80"),
+                    *("-1", "interface=", "backlog=-1", "mode=9", "domain=INET", "index=0", "x"),
+                ]
             ),
             arguments,
         ),
@@ -53,23 +56,25 @@ class FuzzOptions(Case):
 
     @settings(max_examples=400)
     @given(st.sampled_from(values), plausible)
-    def test_a_value_is_good_or_refused(self, setting: object, text: str) -> None:
+    def test_a_value_is_good_or_refused(self, setting: Any, text: str) -> None:
         try:
-            value = parse(setting, text)  # type: ignore[arg-type]
+            value = parse(setting, text)
         except InvalidSetting as refusal:
             self.assertNotIn("\n", str(refusal))
             return
-        name = setting.name  # type: ignore[attr-defined]
-        given_value = (value,) if repeatable(setting) else value  # type: ignore[arg-type]
+        name = setting.name
+        given_value = (value,) if repeatable(setting) else value
         if not name.startswith("tls_"):
-            self.assertEqual(getattr(Settings(**{name: given_value}), name), given_value)
+            chosen: dict[str, Any] = {name: given_value}
+            self.assertEqual(getattr(Settings(**chosen), name), given_value)
 
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(values), plausible), max_size=4))
+    @example([(setting, "\udcff") for setting in values if setting.name == "banner_refused"])
     def test_a_command_line_is_understood_or_told_in_one_line(
-        self, given_words: list[tuple[object, str]]
+        self, given_words: list[tuple[Any, str]]
     ) -> None:
-        words = [f"--{option_name(setting.name)}={text}" for setting, text in given_words]  # type: ignore[attr-defined]
+        words = [f"--{option_name(setting.name)}={text}" for setting, text in given_words]
         err = io.StringIO()
         options = Options()
         with contextlib.redirect_stderr(err):

@@ -124,7 +124,7 @@ class FuzzHeaders(Case):
             received = wire.receive(theirs)
             assert received is not None
             self.assertEqual(len(received.data), len(data))
-            self.assertEqual(received.details[0], ("1.2.3.4", 9))
+            self.assertEqual(received.details[1], ("1.2.3.4", 9))
 
 
 class FuzzReader(Case):
@@ -141,9 +141,7 @@ class FuzzReader(Case):
         told: list[Connection] = []
         failed: list[str] = []
         connection = Connection(theirs.detach(), ("127.0.0.1", 1))
-        HeaderReader(
-            reactor, connection, 5.0, told.append, lambda _, reason: failed.append(reason)
-        )
+        HeaderReader(reactor, connection, 5.0, told.append, lambda _, reason: failed.append(reason))
         whole = sent + b"what the client says"
         position = 0
         for cut in [*cuts, len(whole)]:

@@ -26,19 +26,29 @@ class ConnectionInfo:
     :ivar peer: the address of whoever connected, as accept(2) gives it: ``(host, port)``,
         for IPv6 with flow and scope, for a Unix socket its path, mostly empty.  Behind a
         proxy that uses the PROXY protocol it is the real one.
-    :ivar local: the address that was connected to, in the same form.
     :ivar number: how many connections of the same host were alive when this one began,
         itself included.
     :ivar extras: what the PROXY protocol's header had besides addresses: its TLVs, by
         their type; empty otherwise.
     """
 
-    __slots__ = ("extras", "local", "number", "peer")
+    __slots__ = ("_local", "_socket", "extras", "number", "peer")
 
-    def __init__(self, socket: _socket.socket, details: tuple[Any, ...]) -> None:
-        self.peer, local, self.number, extras = details
-        self.local = socket.getsockname() if local is None else local
+    def __init__(self, socket: _socket.socket | None, details: tuple[Any, ...]) -> None:
+        _family, self.peer, self._local, self.number, extras = details
+        self._socket = socket
         self.extras: dict[int, bytes] = extras or {}
+
+    @property
+    def local(self) -> Any:
+        """
+        The address that was connected to, in the same form as peer.
+
+        :raises OSError: nobody has asked before, and the connection is closed.
+        """
+        if self._local is None and self._socket is not None:
+            self._local = self._socket.getsockname()
+        return self._local
 
 
 _now: ConnectionInfo | None = None

@@ -5,14 +5,15 @@ Serving a connection with somebody else's code: whatever is not the plain echo.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
 
 from twisted_fork import wire
 from twisted_fork.inside import about, closing, echo, importing
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     import ssl
+    from typing import Any
 
 __all__ = ["Guest"]
 
@@ -61,8 +62,7 @@ class Guest:
         :param channel: where the handler's messages go.
         :raises BaseException: whatever the handler raised, after closing it.
         """
-        connection = socket.socket(fileno=descriptor)
-        about.begin(about.ConnectionInfo(connection, message.details), channel)
+        connection = _begin(descriptor, message, channel)
         if self._context is not None:
             self._serve_secured(connection, self._context)
         elif self.kind == "program":
@@ -77,8 +77,7 @@ class Guest:
         self, descriptor: int, message: wire.Message, channel: _socket.socket | None
     ) -> None:
         """As serve, with the echo in the handler's place: nobody knows what that would do."""
-        connection = socket.socket(fileno=descriptor)
-        about.begin(about.ConnectionInfo(connection, message.details), channel)
+        connection = _begin(descriptor, message, channel)
         try:
             echo.serve(connection)
         finally:
@@ -109,6 +108,14 @@ class Guest:
         else:
             self._serve(connection)
             _finish(connection)
+
+
+def _begin(descriptor: int, message: wire.Message, channel: _socket.socket | None) -> socket.socket:
+    details = message.details
+    # told its family, Python need not ask the kernel for it, its type and its protocol
+    connection = socket.socket(details[0], socket.SOCK_STREAM, 0, descriptor)
+    about.begin(about.ConnectionInfo(connection, details), channel)
+    return connection
 
 
 def _finish(connection: socket.socket) -> None:

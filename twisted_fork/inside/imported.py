@@ -6,14 +6,17 @@ factory.py.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import Any
 
 from twisted_fork.inside import about
 
-__all__ = ["adapt"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-Serve = Callable[[socket.socket], None]
+    Serve = Callable[[socket.socket], None]
+
+__all__ = ["adapt"]
 
 
 def adapt(kind: str, handler: Any) -> Serve:
@@ -30,7 +33,7 @@ def adapt(kind: str, handler: Any) -> Serve:
 def _call(handler: Any) -> Serve:
     def serve(connection: socket.socket) -> None:
         result = handler(connection, about.connection().peer)
-        if hasattr(result, "__await__"):
+        if result is not None and hasattr(result, "__await__"):
             raise TypeError(f"{handler!r} is asynchronous without being an async function")
 
     return serve

@@ -23,7 +23,7 @@ __all__ = ["Work", "exit_now", "live", "rehearse", "report", "say_ready"]
 
 _INSIDE = __file__.rpartition("/")[0]
 
-REHEARSAL = wire.marshalled((("127.0.0.1", 1), None, 1, None))
+REHEARSAL = wire.marshalled((int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None))
 """What is told about a connection in a rehearsal: as accepted.Connection.details."""
 
 _TAKEN = wire.pack(wire.TAKEN)

@@ -6,6 +6,7 @@ import os
 
 from twisted.application.service import Application
 from twisted.python import log
+
 from twisted_fork import ChildProtocol, Settings
 from twisted_fork.plugin import TwistdService
 
@@ -27,4 +28,4 @@ TwistdService(
     "faults.handlers:obeys",
     Settings(spare_children=2),
     protocol=Listening,
-).setServiceParent(application)
+).setServiceParent(application)  # type: ignore[no-untyped-call]

@@ -14,9 +14,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from ..clients import call, connect, read
-from ..harness import Server
-from ..processes import DEADLINE, children, descendants, state, until, wait_until
+from tests.integration.clients import call, connect, read
+from tests.integration.harness import Server
+from tests.integration.processes import DEADLINE, children, descendants, state, until, wait_until
 
 CLIENTS = 30
 """Who keep coming."""

@@ -10,15 +10,15 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ..clients import ask, read, read_to_end
-from ..harness import LOOPBACK, Server, with_twisted
-from ..processes import children, descriptors, ticks
-from ..serving import Serve, environment, forkserve
+from tests.integration.clients import ask, read, read_to_end
+from tests.integration.harness import LOOPBACK, Server, with_twisted
+from tests.integration.processes import children, descriptors, ticks
+from tests.integration.serving import Serve, environment, forkserve
+
 from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orphans, threaded
 
 HANDLER = ".faults.handlers:obeys"
@@ -62,7 +62,7 @@ async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: 
             for (fault, how), victim in zip(ENDINGS.items(), victims, strict=True):
                 order(victim, fault)
                 ended[fault] = _ends(server, victim, how)
-            for fault, pattern in ended.items():
+            for pattern in ended.values():
                 await server.logs(pattern)
             for victim in victims:
                 read_quietly(victim)
@@ -160,14 +160,14 @@ os.execv(words[0], words)
 
 
 @pytest.fixture
-def listening(serve: Serve, folder: Path) -> Iterator[Server]:
+def listening(serve: Serve) -> Server:
     """A server whose application listens to the messages of handlers."""
     application = Path(__file__).with_name("listening.py")
     before = [
         *environment(APPLICATION=str(application), LISTEN=LOOPBACK),
         *(sys.executable, "-c", _AN_APPLICATION),
     ]
-    yield serve(before=before)
+    return serve(before=before)
 
 
 @with_twisted
@@ -219,4 +219,3 @@ def test_descriptors_sent_with_standard_error_are_not_kept(serve: Serve) -> None
     server.wait_until_idle()
     assert len(descriptors(server.pid)) <= before
     books.check()
-

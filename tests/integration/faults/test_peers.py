@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
-from ..clients import ask, read, read_to_end, reset, talk
-from ..harness import Server, with_twisted
-from ..processes import descriptors, ticks
-from ..serving import Serve, forkserve
+from tests.integration.clients import ask, read, read_to_end, reset, talk
+from tests.integration.harness import Server, with_twisted
+from tests.integration.processes import descriptors, ticks
+from tests.integration.serving import Serve, forkserve
+
 from .load import Books, closing, order, threaded
 
 HANDLER = ".faults.handlers:obeys"
@@ -223,4 +224,3 @@ async def test_silence_costs_no_time(serve: Callable[..., Server]) -> None:
         assert ask(server.address, b"hello") == b"HELLO"
         books.made += 1
     books.check()
-

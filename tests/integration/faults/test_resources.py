@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ..clients import read_to_end, talk
-from ..harness import Server, with_twisted
-from ..processes import descriptors, open_files
-from ..serving import Serve, forkserve
+from tests.integration.clients import read_to_end, talk
+from tests.integration.harness import Server, with_twisted
+from tests.integration.processes import descriptors, open_files
+from tests.integration.serving import Serve, forkserve
+
 from .load import Books, closing, order, resident, threaded
 
 HANDLER = ".faults.handlers:obeys"
@@ -40,9 +41,7 @@ def descriptors_left(server: Server, number: int) -> Iterator[None]:
 
 @with_twisted
 @pytest.mark.parametrize("options", [(), ("--idle-timeout=60",)], ids=["plain", "idle"])
-async def test_descriptors_run_out(
-    serve: Serve, launcher: str, options: tuple[str, ...]
-) -> None:
+async def test_descriptors_run_out(serve: Serve, launcher: str, options: tuple[str, ...]) -> None:
     server = serve(*options, launcher=launcher)
     books = Books(server)
     with closing([books.connect() for _ in range(3)]) as bystanders:

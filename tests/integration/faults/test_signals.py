@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ..clients import ask, read_to_end, talk
-from ..harness import Server, with_twisted
-from ..processes import children, state, until, wait_until
-from ..serving import Serve, forkserve
+from tests.integration.clients import ask, read_to_end, talk
+from tests.integration.harness import Server, with_twisted
+from tests.integration.processes import children, state, until, wait_until
+from tests.integration.serving import Serve, forkserve
+
 from .load import Books, closing, reap_orphans, stopped, threaded
 
 KILL, STOP, SEGV = signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV
@@ -221,4 +222,3 @@ async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
     again.wait_until_ready()
     assert ask(again.address, b"hello") == b"HELLO"
     again.stop()
-

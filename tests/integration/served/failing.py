@@ -11,7 +11,7 @@ from typing import Any
 
 def raises(connection: socket.socket, peer: Any) -> None:
     """Raises what nobody catches."""
-    {}["no such key"]
+    raise KeyError("no such key")
 
 
 def raises_badly(connection: socket.socket, peer: Any) -> None:

@@ -35,7 +35,7 @@ class WhoFactory(Factory):
 
     protocol = Who
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         made = super().buildProtocol(addr)
         assert isinstance(made, Who)
         made.built_for = addr
@@ -64,20 +64,20 @@ class Lines(LineReceiver):
             assert self.transport is not None
             self.transport.loseConnection()
         else:
-            self.sendLine(b"hello, " + line)
+            self.sendLine(b"hello, " + line)  # type: ignore[no-untyped-call]
 
 
 class Nobody(Factory):
     """Refuses everybody."""
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         return None
 
 
 class Unbuildable(Factory):
     """Fails to build its protocol."""
 
-    def buildProtocol(self, addr: IAddress) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         raise RuntimeError("the factory's own")
 
 

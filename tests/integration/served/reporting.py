@@ -26,14 +26,11 @@ class Reporting(ChildProtocol):
     """Says whatever it is told."""
 
     messages = 0
-
-    @property
-    def pid(self) -> int:
-        """Of its child."""
-        transport: Any = self.transport
-        return int(transport.pid)
+    pid: int | None = None
 
     def connectionMade(self) -> None:
+        transport: Any = self.transport
+        self.pid = transport.pid
         say("alive", self.pid)
 
     def connection_taken(self, peer: str) -> None:
@@ -89,6 +86,4 @@ class Watched(ForkingService):
 
 def watched(handler: str, protocol: type[ChildProtocol], **settings: Any) -> Watched:
     """What the tests serve."""
-    return Watched(
-        "tcp:0:interface=127.0.0.1", handler, Settings(**settings), protocol=protocol
-    )
+    return Watched("tcp:0:interface=127.0.0.1", handler, Settings(**settings), protocol=protocol)
