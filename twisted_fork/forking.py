@@ -43,6 +43,7 @@ class _Template(ProcessProtocol):
     """
     One template process, its channel, and what it has been asked for.
 
+    :ivar stuck: it did not answer, and has been killed.
     :ivar dismissed: another has taken over; it goes when it has done what it was asked for.
     :ivar requests: children that it was asked for and that have not been heard of,
         by their tickets.
@@ -54,6 +55,7 @@ class _Template(ProcessProtocol):
         self.ready = False
         self.ended = False
         self.dismissed = False
+        self.stuck = False
         self.pid: int | None = None
         self.channel: Channel
         self._launcher = launcher
@@ -147,7 +149,8 @@ class ForkLauncher:
                 if template.ended:
                     template.channel.close()
                     self._let_go(template)
-                else:
+                elif not template.stuck:
+                    template.stuck = True
                     self._journal.template_stuck(template.pid, seconds)
                     template.kill()
 

@@ -127,6 +127,10 @@ class Journal:
         """A line of a child's standard error."""
         self._say(f"child wrote pid={pid}: {printable(text)}")
 
+    def stderr_shut_down(self) -> None:
+        """A child has shut down the socket that is everybody's standard error."""
+        self._warn("standard error shut down by a child: made anew, with a new template")
+
     def child_wrote_too_much(self, dropped: int) -> None:
         """Standard error came faster than it is logged."""
         self._warn(f"children wrote too much: {dropped} bytes of standard error not logged")

@@ -274,6 +274,7 @@ class Gate:
 
     :param may_accept: is asked before each connection that is accepted.
     :param admit: is called with each.
+    :param short: is called when there are no descriptors left to accept with.
     """
 
     def __init__(
@@ -283,11 +284,13 @@ class Gate:
         journal: Journal,
         may_accept: Callable[[], bool],
         admit: Callable[[Connection], object],
+        short: Callable[[], object] = lambda: None,
     ) -> None:
         self.may_accept = may_accept
         self._reactor = reactor
         self._journal = journal
         self._admit = admit
+        self._short = short
         self._ports = ports
         self._acceptors = [_Acceptor(self, port) for port in ports]
         self._open = False
@@ -328,6 +331,8 @@ class Gate:
     def trouble(self, failure: OSError) -> None:
         """Accepting fails: most likely there is no descriptor, or no memory."""
         self.close()
+        if failure.errno in (errno.EMFILE, errno.ENFILE):
+            self._short()
         if not self._backoff.failures:
             self._journal.accept_failing(os.strerror(failure.errno or 0))
         self._backoff.failed()

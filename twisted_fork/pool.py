@@ -128,6 +128,12 @@ class Pool:
         """Order a child that has nothing to do yet."""
         self._launch(None)
 
+    def shed(self) -> None:
+        """Descriptors are short: let one go that waits, and order no other for a while."""
+        for child in self.children.longest_idle(1):
+            self.dismiss(child)
+            self.upkeep.idle_child_ended()
+
     def dismiss(self, child: Child) -> None:
         """Let a child go that serves nothing."""
         self.children.move(child, Event.DISMISSED)
@@ -224,6 +230,7 @@ class Pool:
                 raise Breach(f"unknown message {message.kind!r}")
         except Breach as breach:
             self.journal.breach(child.pid, child.peer, str(breach))
+            child.close_channel()
             child.kill()
 
     def channel_lost(self, child: Child) -> None:

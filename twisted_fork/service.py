@@ -165,7 +165,7 @@ class ForkingService(Service):
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
-        self._stderr = StandardError(self._reactor, self._journal)
+        self._stderr = StandardError(self._reactor, self._journal, self.reload)
         starter = starting.Starter(self._reactor, self._stderr.theirs, open_files)
         settings = self.settings
         launcher: Launcher
@@ -192,6 +192,7 @@ class ForkingService(Service):
             self._journal,
             self._admission.may_accept,
             self._admission.accepted,
+            self._pool.shed,
         )
         launcher.start(self._pool)
 

@@ -116,9 +116,14 @@ def _or_none(kind: Kind) -> Kind:
 
 
 def _size(text: str) -> int:
-    """Bytes, from a number and one of the letters K, M, G."""
-    power = " KMG".index(text[-1:].upper()) if text[-1:].isalpha() else 0
-    return int(text.rstrip("kKmMgG")) << 10 * power
+    """Bytes, from a number and perhaps one of the letters K, M, G."""
+    letter = text[-1:].upper()
+    if letter in _POWERS:
+        return int(text[:-1]) << _POWERS[letter]
+    return int(text)
+
+
+_POWERS = {"K": 10, "M": 20, "G": 30}
 
 
 def _bytes(minimum: int) -> Kind:

@@ -8,8 +8,10 @@ no descriptor here and cannot write in another's name.  systemd's journal does t
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime, IReadDescriptor
@@ -113,16 +115,21 @@ class StandardError:
     The socket, and its reader.
 
     :ivar theirs: the descriptor for children's standard error.
+    :param renewed: is called when there is another socket behind that descriptor: whoever
+        has the old one is not heard any more.
     :raises OSError: out of descriptors.
     """
 
-    def __init__(self, reactor: Any, journal: Journal) -> None:
+    def __init__(
+        self, reactor: Any, journal: Journal, renewed: Callable[[], object] = lambda: None
+    ) -> None:
         self._reactor = reactor
+        self._journal = journal
+        self._renewed = renewed
         self._tap = Tap(reactor, journal)
-        self._socket, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.theirs = self._theirs.fileno()
+        self._renewal = Later(reactor, self._renew)
+        self._socket, theirs = _pair()
+        self.theirs = theirs.detach()
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -147,9 +154,31 @@ class StandardError:
         if self._socket.fileno() >= 0:
             self._read_some()
             self._tap.close()
+            self._renewal.cancel()
             self._reactor.removeReader(self)
             self._socket.close()
-            self._theirs.close()
+            os.close(self.theirs)
+
+    def _shut_down(self) -> None:
+        """A child has shut down the socket, which is everybody's: make another, for those to
+        come.  It is not done at once, so that who does it again and again gains nothing."""
+        self._reactor.removeReader(self)
+        if not self._renewal.armed:
+            self._journal.stderr_shut_down()
+            self._renewal.arm(_PATIENCE)
+
+    def _renew(self) -> None:
+        try:
+            ours, theirs = _pair()
+        except OSError:
+            self._renewal.arm(_PATIENCE)
+            return
+        with theirs:
+            os.dup2(theirs.fileno(), self.theirs, inheritable=False)
+        self._socket.close()
+        self._socket = ours
+        self._reactor.addReader(self)
+        self._renewed()
 
     def _read_some(self) -> None:
         """Read what is there; not without end, since others go on writing."""
@@ -168,4 +197,14 @@ class StandardError:
                 pid = _CREDENTIALS.unpack(credentials)[0]
         if data:
             self._tap.wrote(pid, data)
+        else:
+            self._shut_down()
         return bool(data)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Our end, which tells who wrote and never blocks, and the children's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return ours, theirs

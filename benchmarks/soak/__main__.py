@@ -40,7 +40,7 @@ SERVER = Peer(
             "benchmarks.soak.served:obeys",
         ),
         *(f"--spare-children={SPARES}", "--max-children=2500", "--quiet", "--grace=1"),
-        *("--memory=600M", "--cpu-seconds=1", "--session-timeout=10", f"--deny={DENIED}.0.0/16"),
+        *("--memory=200M", "--cpu-seconds=1", "--session-timeout=10", f"--deny={DENIED}.0.0/16"),
     ),
 )
 

@@ -581,7 +581,7 @@ def refused_unprivileged(folder: Path, *words: str, before: Iterable[str] = ()) 
     ended = subprocess.run(
         [*command, *words], cwd=folder, capture_output=True, timeout=DEADLINE, **somebody.popen
     )
-    line = ended.stderr.decode()
+    line = str(ended.stderr.decode())
     assert (ended.returncode, line.count("\n")) == (1, 1), line
     return line
 

@@ -169,17 +169,17 @@ def test_systemd_is_told_of_every_state_in_its_order(
 
 def test_ready_means_that_connections_are_accepted(serve: Serve, listener: Listener) -> None:
     seen: list[str] = []
-    server = serve(
-        before=told(listener),
-        meanwhile=lambda: (listener.wait_for("READY=1"), seen.extend(listener.said)),
-    )
+
+    def wait_until_told() -> None:
+        listener.wait_for("READY=1")
+        seen.extend(listener.said)
+
+    server = serve(before=told(listener), meanwhile=wait_until_told)
     assert seen == ["READY=1"]
     assert "accepting connections on" in server.log()
 
 
-def test_a_reload_that_fails_is_over_too(
-    serve: Serve, listener: Listener, folder: Path
-) -> None:
+def test_a_reload_that_fails_is_over_too(serve: Serve, listener: Listener, folder: Path) -> None:
     module = folder / "mine.py"
     module.write_text("def serve(connection, peer):\n    pass\n")
     variables = {

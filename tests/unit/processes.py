@@ -32,8 +32,10 @@ def status_of(pid: int) -> int:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with its module path."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    """This process's environment, with its module path, and not to be measured: what
+    measures coverage imports modules of its own."""
+    kept = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

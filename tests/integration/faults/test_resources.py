@@ -73,7 +73,7 @@ def _wait_for_trouble(server: Server, number: int) -> None:
 
 @with_twisted
 async def test_memory_runs_out_in_children(serve: Serve) -> None:
-    server = forkserve(serve, HANDLER, "--memory=600M")
+    server = forkserve(serve, HANDLER, "--memory=200M")
     server.expects_traceback = True
     books = Books(server)
     async with books.crowd():
