@@ -89,6 +89,10 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
         lambda j: j.child_wrote_too_much(9),
         "children wrote too much: 9 bytes of standard error not logged",
     ),
+    (
+        lambda j: j.stderr_shut_down(),
+        "standard error shut down by a child: made anew, with a new template",
+    ),
     (after_a_mistake, "ChildProtocol raised"),
     (lambda j: j.template_ready(7), "template ready pid=7"),
     (
