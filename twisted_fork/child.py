@@ -104,6 +104,7 @@ class Child:
     :ivar ticket: which child, among all that this service ever orders.
     :ivar state: changes only through Pool.
     :ivar generation: how often the handler had been loaded anew when it was ordered.
+    :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar has_ended: its process has, whatever there still is to hear from it.
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
@@ -121,6 +122,7 @@ class Child:
         "channel",
         "connection",
         "deadline",
+        "ends_its_group",
         "generation",
         "has_ended",
         "left",
@@ -142,6 +144,7 @@ class Child:
         self.left = left
         self.generation = 0
         self.has_ended = False
+        self.ends_its_group = False
         self.state = State.ORDERED
         self.process: IProcessTransport | None = None
         self.pid: int | None = None

@@ -86,12 +86,26 @@ def end_group(child: Child, number: signal.Signals) -> None:
     """
     if child.process is None or child.pid is None:
         return
+    child.ends_its_group = True
     if isinstance(child.process, ForkedProcess):
         child.process.ends_its_group = True
     try:
         os.killpg(child.pid, number)
     except OSError:
         child.signal(number.name.removeprefix("SIG"))
+
+
+def end_rest_of_group(child: Child) -> None:
+    """
+    End whoever is left of the group of a child that Twisted has just waited for.  A forked
+    child's is ended before it is waited for, see ForkedProcess.
+    """
+    if not child.ends_its_group or child.pid is None or isinstance(child.process, ForkedProcess):
+        return
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except OSError:
+        pass
 
 
 def limit_of(child: Child, reason: Failure) -> str | None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
@@ -138,10 +138,15 @@ class Handover(Factory):
 
 
 class Port:
-    """A port that Twisted has opened and that we accept from."""
+    """
+    A port that Twisted has opened and that we accept from.
 
-    def __init__(self, port: tcp.Port) -> None:
+    :param adopted: the socket has been inherited, and others may go on with it.
+    """
+
+    def __init__(self, port: tcp.Port, adopted: bool = False) -> None:
         self._port = port
+        self._adopted = adopted
         port.stopReading()
         host = port.socket.getsockname()
         self.socket = _socket.socket(fileno=os.dup(port.fileno()))
@@ -161,11 +166,18 @@ class Port:
     def close(self) -> Deferred[None]:
         """Close it; fires when it is closed, and a Unix socket's path is gone."""
         self.socket.close()
+        if self._adopted:
+            # Twisted would remove the path of a Unix socket that is not ours
+            self._port.socket.close()
+            return succeed(None)
         closed: Deferred[None] = self._port.stopListening()
         return closed
 
     def close_now(self) -> None:
         """Close it where no reactor runs that would."""
+        if self._adopted:
+            self.close()
+            return
         self.socket.close()
         self._port.connectionLost(Failure(ConnectionDone()))
 
@@ -192,7 +204,7 @@ def open_port(endpoint: IStreamServerEndpoint, description: str) -> Port:
             raise CannotListen(f"{description}: {_why(reason)}") from None
         raise CannotListen(f"{description}: {reason}") from None
     assert isinstance(port, tcp.Port), "endpoints of plain sockets have ports of this kind"
-    return Port(port)
+    return Port(port, adopted=isinstance(endpoint, AdoptedStreamServerEndpoint))
 
 
 def _why(reason: OSError) -> str:

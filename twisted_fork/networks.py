@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 __all__ = ["Guard", "Prefixes", "address_of"]
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 _REMEMBERED = 4096
 """Hosts whose verdict is remembered, since working it out takes longer than accepting."""
@@ -27,6 +29,19 @@ def address_of(host: str) -> IPv4Address | IPv6Address:
     return address if mapped is None else mapped
 
 
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """
+    The network that *text* describes; one of mapped IPv4 addresses as what it is.
+
+    :raises ValueError: it describes none.
+    """
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        mapped = network.network_address.ipv4_mapped
+        return IPv4Network((int(mapped or 0), network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
 class Guard:
     """
     Says who may connect: the most specific network that a host is in decides, of two
@@ -35,8 +50,8 @@ class Guard:
     """
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
-        allowed = [(ip_network(network), True) for network in allow]
-        denied = [(ip_network(network), False) for network in deny]
+        allowed = [(network_of(network), True) for network in allow]
+        denied = [(network_of(network), False) for network in deny]
         self._default = not allowed
         # the most specific first, and of equals the one that denies
         self._rules = sorted(allowed + denied, key=lambda rule: (-rule[0].prefixlen, rule[1]))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import _socket
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from proxyprotocol import ProxyProtocol
@@ -24,6 +23,7 @@ from zope.interface import implementer
 
 from twisted_fork.accepted import Connection
 from twisted_fork.later import Later
+from twisted_fork.networks import address_of, network_of
 
 __all__ = ["BadHeader", "HeaderReader", "Told", "Trusted", "take"]
 
@@ -41,13 +41,12 @@ class Trusted:
     """The networks whose peers may send a header; peers of Unix sockets always may."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = [ip_network(network) for network in networks]
+        self._networks = [network_of(network) for network in networks]
 
     def __contains__(self, connection: Connection) -> bool:
         if not isinstance(connection.address, tuple):
             return True
-        peer = ip_address(connection.address[0].partition("%")[0])
-        peer = getattr(peer, "ipv4_mapped", None) or peer
+        peer = address_of(connection.address[0])
         return any(peer in network for network in self._networks)
 
 

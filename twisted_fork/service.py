@@ -99,7 +99,7 @@ class ForkingService(Service):
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
             )
-        wrong = starting.check(self._orders(), uid, gid)
+        wrong = starting.check(self._orders(uid), uid, gid)
         if wrong is not None:
             raise InvalidHandler(wrong)
 
@@ -114,8 +114,8 @@ class ForkingService(Service):
             if child.pid is not None
         ]
 
-    def _orders(self) -> dict[str, Any]:
-        return starting.orders(self._handler, self.settings, self._protocol.listens())
+    def _orders(self, uid: int | None = None) -> dict[str, Any]:
+        return starting.orders(self._handler, self.settings, self._protocol.listens(), uid)
 
     def open_ports(self) -> None:
         """

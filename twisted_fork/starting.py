@@ -96,13 +96,14 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
 
 
 def orders(
-    handler: Handler, settings: Settings, listened_to: bool, path: list[str] | None = None
+    handler: Handler, settings: Settings, listened_to: bool, uid: int | None = None
 ) -> dict[str, Any]:
     """
     What a template or a spawned child is told, once: plain values.
 
     :param listened_to: somebody cares for the messages of the handler.
-    :param path: where modules are found; by default where ours are.
+    :param uid: who the reactor process will be; by default who it is.
+    :raises InvalidSetting: a limit cannot be applied by who that is.
     """
     tls = None
     if settings.tls_certificate is not None:
@@ -116,8 +117,8 @@ def orders(
         "handler": handler.order(),
         "handshake_timeout": settings.handshake_timeout,
         "launcher": settings.launcher,
-        "limits": limits.order(settings),
+        "limits": limits.order(settings, uid),
         "listened_to": listened_to,
-        "path": path or sys.path,
+        "path": list(sys.path),
         "tls": tls,
     }

@@ -50,10 +50,9 @@ class Authority:
         certificate = self._folder / f"{self._name}-{whom}.pem"
         key = certificate.with_suffix(".key")
         extensions = ["-addext", extension, "-addext", "basicConstraints=critical,CA:FALSE"]
-        self._run(
-            *("req", "-x509", *_KEY, "-keyout", key, *self._about(whom, certificate)),
-            *("-CA", self.certificate, "-CAkey", self._key, *extensions),
-        )
+        signed: list[str | Path] = ["-CA", self.certificate, "-CAkey", self._key, *extensions]
+        about = self._about(whom, certificate)
+        self._run("req", "-x509", *_KEY, "-keyout", key, *about, *signed)
         return certificate, key
 
     def _about(self, name: str, certificate: Path) -> list[str | Path]:

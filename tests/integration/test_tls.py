@@ -49,7 +49,9 @@ def exchange(connection: ssl.SSLSocket, data: bytes) -> bytes:
     while len(answer) < len(data):
         moved = False
         try:
-            answer += connection.recv(256 * 1024)
+            piece = connection.recv(256 * 1024)
+            assert piece, f"an end after {len(answer)} bytes"
+            answer += piece
             moved = True
         except ssl.SSLWantReadError:
             pass

@@ -182,6 +182,31 @@ def serve_and_print_descriptor(descriptor: int, *_: object) -> None:
         connection.close()
 
 
+def serve_secured(
+    connection: _socket.socket, copy: Callable[[bytes], object] | None = None
+) -> None:
+    """
+    Serve a TLS connection: as serve, but a peer that does not read its answers is not read
+    from, since an SSLSocket cannot do both at a time.
+    """
+    state = Uppercase()
+    ended = False
+    while not ended:
+        data = connection.recv(_FIRST_READ)
+        if not data:
+            connection.sendall(state.flush())
+            return
+        if copy is not None:
+            copy(data)
+        answer, ended = state.feed(data)
+        connection.sendall(answer)
+
+
+def serve_secured_and_print(connection: _socket.socket) -> None:
+    """As serve_secured; what is received is also written to standard output."""
+    serve_secured(connection, _copy_to_stdout)
+
+
 def serve_and_print(connection: _socket.socket) -> bool:
     """As serve; what is received is also written to standard output."""
     return serve(connection, _copy_to_stdout)

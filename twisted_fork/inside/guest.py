@@ -47,7 +47,7 @@ class Guest:
                 )
             self._serve: Any = imported.adapt(self.kind, handler)
         elif self.kind == "echo":
-            self._serve = echo.serve_and_print if order["print"] else echo.serve
+            self._serve = echo.serve_secured_and_print if order["print"] else echo.serve_secured
         if orders["tls"]:
             # imported before the first fork, not in each child
             from twisted_fork.inside import pump, secure

@@ -1,0 +1,115 @@
+"""Tests for admission by way of the PROXY header; what else it judges by is in test_judge."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, cast
+
+from twisted_fork.accepted import Connection
+from twisted_fork.admission import Admission
+from twisted_fork.pool import Pool
+from twisted_fork.settings import Settings
+
+from .cases import Case
+from .fakes import FakeReactor, journal_of
+
+V1 = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n"
+
+
+class FakePool:
+    """Takes whatever it is given."""
+
+    def __init__(self) -> None:
+        self.served: list[Connection] = []
+        self.reserved = 0
+
+    def serve(self, connection: Connection) -> None:
+        self.served.append(connection)
+
+    def reserve(self, places: int) -> None:
+        self.reserved += places
+
+    def is_full(self) -> bool:
+        return False
+
+
+class ProxiedTests(Case):
+    """A connection is served when its header has been read, and refused otherwise."""
+
+    def admission(self, **given: Any) -> Admission:
+        self.reactor = FakeReactor()
+        self.pool = FakePool()
+        self.lines: list[str] = []
+        settings = Settings(proxy_protocol=True, handshake_timeout=3.0, **given)
+        pool = cast(Pool, self.pool)
+        made = Admission(self.reactor, settings, pool, journal_of(self.lines))
+        self.addCleanup(made.stop)
+        return made
+
+    def connect(self, host: str = "127.0.0.1") -> tuple[socket.socket, Connection]:
+        """A client, and its connection as it was accepted."""
+        client, accepted = socket.socketpair()
+        self.addCleanup(client.close)
+        connection = Connection(accepted.detach(), (host, 1))
+        self.addCleanup(connection.close)
+        return client, connection
+
+    def test_it_takes_a_place_until_its_header_has_been_read(self) -> None:
+        admission = self.admission()
+        client, connection = self.connect()
+        admission.accepted(connection)
+        self.assertEqual((self.pool.served, self.pool.reserved), ([], 1))
+        client.sendall(V1)
+        self.reactor.turn()
+        self.assertEqual((self.pool.served, self.pool.reserved), ([connection], 0))
+        self.assertEqual(connection.peer, "198.51.100.7:4711")
+        self.assertEqual(self.lines, [])
+
+    def test_it_gives_its_place_back_when_there_is_no_header(self) -> None:
+        admission = self.admission()
+        client, connection = self.connect()
+        admission.accepted(connection)
+        client.sendall(b"hello")
+        self.reactor.turn()
+        self.assertEqual((self.pool.served, self.pool.reserved), ([], 0))
+        self.assertEqual(connection.descriptor, -1)
+        told = "connection refused peer=127.0.0.1:1 reason='bad PROXY header: it does not begin"
+        self.assertTrue(self.lines[0].startswith(told), self.lines)
+
+    def test_it_is_refused_when_its_header_takes_too_long(self) -> None:
+        admission = self.admission()
+        _, connection = self.connect()
+        admission.accepted(connection)
+        self.reactor.advance(3.1)
+        self.assertEqual(connection.descriptor, -1)
+        self.assertIn("reason='no PROXY header in time'", self.lines[0])
+
+    def test_whoever_is_not_trusted_is_refused_unread(self) -> None:
+        admission = self.admission(proxy_from=("192.0.2.0/24",))
+        client, connection = self.connect()
+        client.sendall(V1)
+        admission.accepted(connection)
+        self.assertEqual((self.pool.served, self.pool.reserved), ([], 0))
+        self.assertEqual((connection.descriptor, self.reactor.readers), (-1, []))
+        self.assertIn("not allowed to send a PROXY header, see --proxy-from", self.lines[0])
+
+    def test_the_real_peer_is_judged_not_the_proxy(self) -> None:
+        admission = self.admission(deny=("198.51.100.0/24",))
+        client, connection = self.connect()
+        admission.accepted(connection)
+        client.sendall(V1)
+        self.reactor.turn()
+        self.assertEqual((self.pool.served, self.pool.reserved), ([], 0))
+        told = "connection refused peer=198.51.100.7:4711 reason='not allowed'"
+        self.assertEqual(self.lines, [told])
+
+    def test_who_is_awaited_is_refused_when_it_stops(self) -> None:
+        admission = self.admission()
+        connections = [self.connect()[1] for _ in range(3)]
+        for connection in connections:
+            admission.accepted(connection)
+        admission.stop()
+        self.assertEqual([each.descriptor for each in connections], [-1] * 3)
+        self.assertEqual((self.pool.reserved, self.reactor.readers), (0, []))
+        self.assertIn("reason='shutting down'", self.lines[0])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])

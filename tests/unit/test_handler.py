@@ -1,0 +1,150 @@
+"""Tests for handlers as the parent side knows them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from twisted_fork.handler import Echo, Imported, InvalidHandler, Program, handler_from
+
+from .cases import Case
+
+
+class Outer:
+    """A class of a module."""
+
+    class Inner:
+        """A class of that class."""
+
+    @staticmethod
+    def static() -> None:
+        """A function that needs no object."""
+
+    @classmethod
+    def of_class(cls) -> None:
+        """A function that needs no object but the class."""
+
+    def method(self) -> None:
+        """A function that needs an object."""
+
+
+class ImportedTests(Case):
+    """Import paths."""
+
+    def test_a_path_has_a_module_and_a_name(self) -> None:
+        handler = Imported.parse("package.module:Class.name")
+        self.assertEqual((handler.module, handler.name), ("package.module", "Class.name"))
+        wanted = {"kind": "import", "module": "package.module", "name": "Class.name"}
+        self.assertEqual(handler.order(), wanted)
+
+    def test_a_script_is_found_by_its_path(self) -> None:
+        wanted = {"kind": "import", "file": "/a/b.py", "name": "handle"}
+        self.assertEqual(Imported("/a/b.py", "handle", script=True).order(), wanted)
+
+    def test_anything_else_is_refused(self) -> None:
+        for path in ("", ":", "module", "module:", ":name"):
+            with self.assertRaisesRegex(InvalidHandler, "it takes MODULE:NAME"):
+                Imported.parse(path)
+
+
+class ProgramTests(Case):
+    """Programs, which have to be there."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.mkdir(self.folder)
+        self.script = os.path.join(self.folder, "script")
+        with open(self.script, "w") as file:
+            file.write("#!/bin/sh\n")
+
+    def test_its_path_is_found_and_its_arguments_are_as_given(self) -> None:
+        order = Program(["sh", "-c", "exit"], {"A": "b"}, clear_env=True).order()
+        self.assertTrue(os.path.isabs(order["path"]))
+        self.assertTrue(order["path"].endswith("/sh"))
+        del order["path"]
+        wanted = {"kind": "program", "argv": ["sh", "-c", "exit"], "env": {"A": "b"}}
+        self.assertEqual(order, {**wanted, "clear": True, "chdir": None})
+
+    def test_a_relative_path_is_made_absolute(self) -> None:
+        os.chmod(self.script, 0o755)
+        self.assertEqual(Program([self.script]).order()["path"], os.path.abspath(self.script))
+
+    def test_nothing_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidHandler, "no program"):
+            Program([])
+
+    def test_what_is_not_found_is_refused(self) -> None:
+        for name in ("no-such-program", "/no/such/program"):
+            with self.assertRaisesRegex(InvalidHandler, f"^{name} is not found"):
+                Program([name])
+
+    def test_what_cannot_be_executed_is_refused(self) -> None:
+        for name in (self.script, "/"):
+            with self.assertRaisesRegex(InvalidHandler, f"^{name} cannot be executed"):
+                Program([name])
+
+    def test_a_folder_that_is_none_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidHandler, "--chdir cannot be '/no/such': it is no"):
+            Program(["sh"], chdir="/no/such")
+
+    def test_a_command_line_in_one_piece_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidHandler, "a program is a list"):
+            Program("sh -c exit")
+
+
+class HandlerFromTests(Case):
+    """What an application may give."""
+
+    def test_a_handler_is_itself(self) -> None:
+        for handler in (Echo(), Imported("module", "name"), Program(["sh"])):
+            self.assertIs(handler_from(handler), handler)
+
+    def test_a_string_is_an_import_path(self) -> None:
+        self.assertEqual(handler_from("module:name"), Imported("module", "name"))
+
+    def test_functions_and_classes_are_found_by_their_names(self) -> None:
+        for given, name in [
+            (Outer, "Outer"),
+            (Outer.Inner, "Outer.Inner"),
+            (Outer.static, "Outer.static"),
+            (Outer.of_class, "Outer.of_class"),
+        ]:
+            self.assertEqual(handler_from(given), Imported(__name__, name))
+
+    def test_what_has_no_name_of_its_own_is_refused(self) -> None:
+        def local() -> None:
+            """Of this function only."""
+
+        for given in (lambda: None, local, Outer().method, functools.partial(print), 5, None):
+            unnameable: Any = given
+            with self.assertRaises(InvalidHandler):
+                handler_from(unnameable)
+
+    def main(self, **attributes: object) -> Any:
+        """A function of a __main__ module with these attributes."""
+        made = ModuleType("__main__")
+        vars(made).update(attributes)
+        self.patch(sys, "modules", {**sys.modules, "__main__": made})
+
+        def handle() -> None:
+            """Belongs there."""
+
+        handle.__module__, handle.__qualname__ = "__main__", "handle"
+        return handle
+
+    def test_a_scripts_own_is_found_by_the_scripts_path(self) -> None:
+        given = self.main(__file__="script.py", __spec__=None)
+        wanted = Imported(os.path.abspath("script.py"), "handle", script=True)
+        self.assertEqual(handler_from(given), wanted)
+
+    def test_a_module_that_is_run_is_found_as_a_module(self) -> None:
+        spec = type("Spec", (), {"name": "package.module"})
+        given = self.main(__file__="/a/package/module.py", __spec__=spec)
+        self.assertEqual(handler_from(given), Imported("package.module", "handle"))
+
+    def test_where_there_is_no_file_it_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidHandler, "no file to import it from"):
+            handler_from(self.main(__spec__=None))
