@@ -35,7 +35,8 @@ Serve = Callable[..., Server]
 
 def environment(**variables: str) -> list[str]:
     """A command to put before another, which then finds our handlers and has *variables*."""
-    found = {"PYTHONPATH": str(HERE), **variables}
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    found = {"PYTHONPATH": path, **variables}
     return ["env", *(f"{name}={value}" for name, value in found.items())]
 
 

@@ -7,6 +7,7 @@ template that loads a factory has imported Twisted with it, but never a reactor.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -55,8 +56,11 @@ def _factory(handler: Any, maker: Any) -> Any:
 def _adopt(reactor: Any, descriptor: int, family: int, one: _OneConnection) -> None:
     try:
         reactor.adoptStreamConnection(descriptor, family, one)
-    except BaseException:
-        one.failed()
+    except BaseException as failure:
+        if isinstance(failure, OSError) and failure.errno == errno.ENOTCONN:
+            one.peer_has_gone()
+        else:
+            one.failed()
     finally:
         os.close(descriptor)
 
@@ -126,6 +130,10 @@ class _OneConnection:
         """Started already."""
 
     doStop = doStart
+
+    def peer_has_gone(self) -> None:
+        """There is nobody to build a protocol for."""
+        self._stop()
 
     def failed(self) -> None:
         """The protocol could not be built, or raised when it was connected."""

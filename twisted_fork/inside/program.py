@@ -66,9 +66,11 @@ def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) 
     env = environment(order, info)
     if order["chdir"]:
         os.chdir(order["chdir"])
-    # the interpreter ignores these, and an ignored signal stays so across exec
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+    # what is ignored or blocked here, by the interpreter or by whoever started us, would
+    # stay so in the program
+    for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
         _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     os.dup2(descriptor, 0)
     os.dup2(descriptor, 1)
     argv = order["argv"]

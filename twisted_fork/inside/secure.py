@@ -12,6 +12,8 @@ import socket
 import ssl
 from typing import Any
 
+from twisted_fork.inside.importing import BadHandler
+
 __all__ = ["context", "end", "wrap"]
 
 _PATIENCE = 2.0
@@ -22,14 +24,28 @@ def context(order: dict[str, Any]) -> ssl.SSLContext:
     """
     Load certificate, key, and the certificates that clients' are checked against.
 
-    :raises OSError: a file cannot be read; ssl.SSLError, which is one, if it is no
-        certificate or does not fit.
+    :raises BadHandler: a file cannot be read, is no PEM file, or does not fit; it says which.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.load_cert_chain(order["certificate"], order["key"])
-    if order["client_ca"]:
-        made.load_verify_locations(order["client_ca"])
+    certificate, key, client_ca = order["certificate"], order["key"], order["client_ca"]
+    for path in filter(None, (certificate, key, client_ca)):
+        try:
+            open(path, "rb").close()
+        except OSError as failure:
+            raise BadHandler(f"{path}: {failure.strerror}") from None
+    try:
+        made.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as failure:
+        raise BadHandler(
+            f"{certificate} and {key or certificate} are no PEM certificate with its private"
+            f" key, without a passphrase: {failure}"
+        ) from None
+    if client_ca:
+        try:
+            made.load_verify_locations(client_ca)
+        except (OSError, ValueError) as failure:
+            raise BadHandler(f"{client_ca} holds no PEM certificate: {failure}") from None
         made.verify_mode = ssl.CERT_REQUIRED
     return made
 
