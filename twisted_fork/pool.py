@@ -272,8 +272,9 @@ class Pool:
         if child.pid is not None and not reason.check(ProcessDone):
             self._last_words(child.pid)
         self._forget(child)
-        self._tell(child.protocol.processExited, reason)
-        self._tell(child.protocol.processEnded, reason)
+        if child.protocol.transport is not None:
+            self._tell(child.protocol.processExited, reason)
+            self._tell(child.protocol.processEnded, reason)
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
-from twisted_fork.child import ChildProtocol
+from twisted_fork.child import ChildProtocol, State
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
@@ -29,6 +29,9 @@ from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.stderr import StandardError
 
 __all__ = ["ChildInfo", "ForkingService"]
+
+
+_ALIVE = (State.IDLE, State.GIVEN, State.SERVING, State.LEAVING)
 
 
 class ChildInfo(NamedTuple):
@@ -111,7 +114,7 @@ class ForkingService(Service):
         return [
             ChildInfo(child.pid, child.peer or None, child.state.value, wall - now + child.since)
             for child in self._pool.children
-            if child.pid is not None
+            if child.pid is not None and child.state in _ALIVE
         ]
 
     def _orders(self, uid: int | None = None) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from twisted_fork import wire
+from twisted_fork import starting, wire
 from twisted_fork.channels import open_channel
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal
@@ -94,11 +95,19 @@ class SpawnLauncher:
             child.kill()
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
-        """Every new child loads its handler anyway; those that wait have the old one."""
-        self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
-        self._pool.renew()
-        self._journal.reloaded(None)
-        return succeed(True)
+        """Every new child loads its handler anyway; those that wait have the old one, and go
+        if the new one can be loaded."""
+        looked = deferToThread(starting.check, orders)
+        return looked.addCallback(self._checked, orders)
+
+    def _checked(self, wrong: str | None, orders: dict[str, Any]) -> bool:
+        if wrong is None:
+            self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
+            self._pool.renew()
+            self._journal.reloaded(None)
+        else:
+            self._journal.reload_failed(f"reason={wrong!r}")
+        return wrong is None
 
     def stop(self) -> Deferred[None]:
         self._stopped = Deferred()

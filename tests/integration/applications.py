@@ -5,16 +5,21 @@ Applications under test: a ``.tac`` file run by twistd, or a script, in a proces
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from .commands import twistd
 from .harness import Server
 from .processes import wait_until
 from .serving import environment
+
+Start = Callable[..., "Application"]
 
 _TAC = """
 from twisted.application.service import Application
@@ -100,3 +105,22 @@ def run_script(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     """Run a script to its end."""
     command: Sequence[str] = [*environment(), *script_command(folder, *lines)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+@pytest.fixture
+def run(folder: Path, nobody_left: None) -> Iterator[Start]:
+    """Start an application; after the test it is ended as its test has not ended it."""
+    started: list[Application] = []
+
+    def start(how: Callable[..., Application], *words: str, **settings: Any) -> Application:
+        application = how(folder, *words, **settings)
+        started.append(application)
+        application.wait_for("accepting connections on")
+        return application
+
+    yield start
+    for application in started:
+        if not application.is_over():
+            application.kill(signal.SIGTERM)
+        wait_until(application.is_over, "the application's end")
+        assert application.expects_traceback or not application.has_traceback(), application.tell()

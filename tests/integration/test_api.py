@@ -1,54 +1,22 @@
 """
-ForkingService in applications of its users, and serve() in their scripts.
+ForkingService in an application: its children, and what their protocols are told.
 """
 
 from __future__ import annotations
 
 import re
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import applications
-from .applications import Application, run_script
+from .applications import Application, Start
 from .clients import ask, connect, read, read_to_end, talk
 from .processes import children, wait_until
 
-Start = Callable[..., Application]
-
-HANDLER = [
-    "import twisted_fork",
-    "",
-    "def upper(connection, peer):",
-    "    while data := connection.recv(1000):",
-    "        connection.sendall(data.upper())",
-    "",
-]
-"""A script's own handler."""
-
-
-@pytest.fixture
-def run(folder: Path, nobody_left: None) -> Iterator[Start]:
-    """Start an application; after the test it is ended as its test has not ended it."""
-    started: list[Application] = []
-
-    def start(how: Callable[..., Application], *words: str, **settings: Any) -> Application:
-        application = how(folder, *words, **settings)
-        started.append(application)
-        application.wait_for("accepting connections on")
-        return application
-
-    yield start
-    for application in started:
-        if not application.is_over():
-            application.kill(signal.SIGTERM)
-        wait_until(application.is_over, "the application's end")
-        assert application.expects_traceback or not application.has_traceback(), application.tell()
+run = applications.run
 
 
 def tac(run: Start, handler: str, protocol: str = "Reporting", **settings: Any) -> Application:
@@ -216,70 +184,3 @@ def test_a_protocol_that_fails_harms_nobody_else(run: Start) -> None:
         assert read(bystander, 6) == b"heard\n"
     assert ask(application.address, b"line\n") == b"heard\n"
     application.wait_for("child ended peer=.* exit=0", 3)
-
-
-# A script
-
-
-def test_a_script_serves_with_its_own_handler(run: Start) -> None:
-    application = run(
-        applications.script,
-        *HANDLER,
-        'if __name__ == "__main__":',
-        '    twisted_fork.serve(upper, "tcp:0:interface=127.0.0.1", max_children=3, quiet=True)',
-    )
-    assert ask(application.address, b"hello") == b"HELLO"
-    application.kill()
-    wait_until(application.is_over, "the script's end")
-    assert application.exit_status == 0
-    assert "stopped" in application.log()
-
-
-def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Path) -> None:
-    package = folder / "shop"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    serve = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
-    (package / "server.py").write_text("\n".join([*HANDLER, serve, ""]))
-    run(applications.module, "shop.server")
-    assert ask(str(folder / "socket"), b"hello") == b"HELLO"
-
-
-@pytest.mark.parametrize(
-    ("call", "told"),
-    [
-        ("serve(lambda c, p: None)", r"InvalidHandler: .*define it at the top of a module"),
-        ("serve('no_such_module:x')", "InvalidHandler: no_such_module does not import: "),
-        ("serve('script:HANDLER')", "InvalidHandler: 7 is no handler"),
-        ("serve('nothing')", "InvalidHandler: 'nothing' names no handler"),
-        ("serve(twisted_fork.Program(['no-such']))", "InvalidHandler: no-such is not found"),
-        ("serve(upper, max_children=0)", "InvalidSetting: --max-children cannot be 0: "),
-        ("serve(upper, launcher='x')", "InvalidSetting: --launcher cannot be 'x': it takes fork"),
-        ("serve(twisted_fork.Program(['cat']), connections_per_child=2)", "InvalidSetting: --conn"),
-        ("serve(upper, 'ssl:8000')", "CannotListen: ssl:8000: "),
-        ("serve(upper, ['unix:a', 'unix:/no/such/b'])", "CannotListen: unix:/no/such/b: No such"),
-        ("serve(upper, PORT)", "CannotListen: .*: Address already in use"),
-        ("ForkingService('tcp:0', 'nothing')", "InvalidHandler: 'nothing' names no handler"),
-        ("ForkingService('nonsense', upper).startService()", "CannotListen: nonsense: not an end"),
-        ("ForkingService('tcp:0', 'x:y').startService()", "InvalidHandler: x does not import"),
-        ("Settings(5)", "TypeError"),
-        ("Settings(no_such=5)", "TypeError"),
-    ],
-)
-def test_mistakes_are_raised_before_anything_is_started(
-    folder: Path, nobody_left: None, call: str, told: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
-        ended = run_script(
-            folder,
-            *HANDLER,
-            f"PORT, HANDLER = {endpoint!r}, 7",
-            'if __name__ == "__main__":',
-            "    import sys",
-            "    sys.path.insert(0, '')",
-            f"    twisted_fork.{call}",
-        )
-    assert re.match(rf"(twisted_fork\.\w+\.)?{told}", ended.stderr.splitlines()[-1]), ended.stderr
-    assert ended.returncode == 1
-    assert not [path for path in folder.iterdir() if path.is_socket()]

@@ -4,8 +4,10 @@ TLS that ends in the child: every kind of handler can do it, with any client.
 
 from __future__ import annotations
 
+import os
 import random
 import select
+import signal
 import ssl
 import subprocess
 
@@ -14,7 +16,7 @@ import pytest
 from .certificates import Authority, secured
 from .clients import read, read_to_end
 from .harness import Server
-from .processes import DEADLINE
+from .processes import DEADLINE, children, state, wait_until
 from .serving import Serve, forkserve, forkserve_program, need
 
 KINDS = ["plain:upper", "requests_of:UpperBytes", "coroutines:upper", "protocols:Upper", "program"]
@@ -196,3 +198,8 @@ def test_nobody_is_left_of_a_program_that_does_not_end_at_shutdown(
         except OSError:
             pass
     server.wait_until_over()
+    # it has been killed, and belongs to us, having lost its parent: see conftest.py
+    orphans = children(os.getpid())
+    wait_until(lambda: {*map(state, orphans)} <= {"Z"}, "the program's end")
+    for orphan in orphans:
+        assert os.waitpid(orphan, 0)[1] in (signal.SIGTERM, signal.SIGKILL)

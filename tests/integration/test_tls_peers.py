@@ -68,11 +68,10 @@ def test_a_client_without_such_a_certificate_is_not(
     # with TLS 1.3 the client is done before the server has looked at its certificate
     try:
         with secured(server.address, context) as connection:
-            connection.sendall(b"?")
-            assert read_to_end(connection) == b""
+            read_to_end(connection)
     except OSError as failure:
         refusal = failure
-    assert re.search("(?i)certificate|unknown ca|reset|broken", str(refusal))
+    assert re.search("(?i)certificate|unknown ca", str(refusal))
     server.wait_for(r"child wrote pid=\d+: TLS handshake failed: .*(?i:certificate|reset)")
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
     assert "Traceback" not in server.log()

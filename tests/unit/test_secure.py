@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted_fork.inside import secure
+from twisted_fork.inside.importing import BadHandler
 
 from .cases import Case
 from .processes import TIME_LIMIT
@@ -69,13 +70,14 @@ class ContextTests(SecureCase):
         self.assertEqual(context.verify_mode, ssl.CERT_REQUIRED)
         self.assertEqual(len(context.get_ca_certs()), 1)
 
-    def test_files_that_do_not_do_are_os_errors(self) -> None:
+    def test_files_that_do_not_do_are_named(self) -> None:
         junk = Path(self.folder, "junk")
         junk.write_text("no certificate\n")
         for name in ("certificate", "key", "client_ca"):
             for path in (str(junk), "/no/such/file"):
-                with self.assertRaises(OSError):
+                with self.assertRaises(BadHandler) as raised:
                     secure.context(self.order(**{name: path}))
+                self.assertIn(path, str(raised.exception))
 
 
 class WrapTests(SecureCase):

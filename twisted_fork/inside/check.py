@@ -30,11 +30,14 @@ def main() -> NoReturn:
         except (sibling.Unsupported, OSError) as failure:
             _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
     try:
-        worker.Work(orders)
+        work = worker.Work(orders)
+        if work.limit is not None:
+            # for good, but this process is only for that
+            work.limit()
     except BadHandler as failure:
         _refuse(str(failure))
     except OSError as failure:
-        _refuse(f"{failure.filename or 'TLS certificate or key'}: {failure.strerror or failure}")
+        _refuse(f"the limits cannot be put on children: {failure.strerror or failure}")
     raise SystemExit(0)
 
 

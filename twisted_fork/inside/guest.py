@@ -89,6 +89,7 @@ class Guest:
         program.execute(self._order, connection.fileno(), about.connection())
 
     def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        about.connection().local  # noqa: B018 - asked for while this socket can tell
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
         except OSError as failure:

@@ -86,7 +86,8 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
             if not left and channel is not None and not work.listened_to:
                 channel.close()
                 channel = None
-            work.serve(message.descriptors[-1], message, channel)
+            listener = channel if work.listened_to else None
+            work.serve(message.descriptors[-1], message, listener)
             if not left:
                 break
             message = None

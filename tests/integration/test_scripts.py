@@ -1,0 +1,92 @@
+"""
+serve() in scripts, and what is raised where something is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from . import applications
+from .applications import Start, run_script
+from .clients import ask
+from .processes import wait_until
+
+run = applications.run
+
+HANDLER = [
+    "import twisted_fork",
+    "",
+    "def upper(connection, peer):",
+    "    while data := connection.recv(1000):",
+    "        connection.sendall(data.upper())",
+    "",
+]
+"""A script's own handler."""
+
+
+def test_a_script_serves_with_its_own_handler(run: Start) -> None:
+    application = run(
+        applications.script,
+        *HANDLER,
+        'if __name__ == "__main__":',
+        '    twisted_fork.serve(upper, "tcp:0:interface=127.0.0.1", max_children=3, quiet=True)',
+    )
+    assert ask(application.address, b"hello") == b"HELLO"
+    application.kill()
+    wait_until(application.is_over, "the script's end")
+    assert application.exit_status == 0
+    assert "stopped" in application.log()
+
+
+def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Path) -> None:
+    package = folder / "shop"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    serve = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
+    (package / "server.py").write_text("\n".join([*HANDLER, serve, ""]))
+    run(applications.module, "shop.server")
+    assert ask(str(folder / "socket"), b"hello") == b"HELLO"
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("serve(lambda c, p: None)", r"InvalidHandler: .*define it at the top of a module"),
+        ("serve('no_such_module:x')", "InvalidHandler: no_such_module does not import: "),
+        ("serve('script:HANDLER')", "InvalidHandler: 7 is no handler"),
+        ("serve('nothing')", "InvalidHandler: 'nothing' names no handler"),
+        ("serve(twisted_fork.Program(['no-such']))", "InvalidHandler: no-such is not found"),
+        ("serve(upper, max_children=0)", "InvalidSetting: --max-children cannot be 0: "),
+        ("serve(upper, launcher='x')", "InvalidSetting: --launcher cannot be 'x': it takes fork"),
+        ("serve(twisted_fork.Program(['cat']), connections_per_child=2)", "InvalidSetting: --conn"),
+        ("serve(upper, 'ssl:8000')", "CannotListen: ssl:8000: "),
+        ("serve(upper, ['unix:a', 'unix:/no/such/b'])", "CannotListen: unix:/no/such/b: No such"),
+        ("serve(upper, PORT)", "CannotListen: .*: Address already in use"),
+        ("ForkingService('tcp:0', 'nothing')", "InvalidHandler: 'nothing' names no handler"),
+        ("ForkingService('nonsense', upper).startService()", "CannotListen: nonsense: not an end"),
+        ("ForkingService('tcp:0', 'x:y').startService()", "InvalidHandler: x does not import"),
+        ("Settings(5)", "TypeError"),
+        ("Settings(no_such=5)", "TypeError"),
+    ],
+)
+def test_mistakes_are_raised_before_anything_is_started(
+    folder: Path, nobody_left: None, call: str, told: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        ended = run_script(
+            folder,
+            *HANDLER,
+            f"PORT, HANDLER = {endpoint!r}, 7",
+            'if __name__ == "__main__":',
+            "    import sys",
+            "    sys.path.insert(0, '')",
+            f"    twisted_fork.{call}",
+        )
+    assert re.match(rf"(twisted_fork\.\w+\.)?{told}", ended.stderr.splitlines()[-1]), ended.stderr
+    assert ended.returncode == 1
+    assert not [path for path in folder.iterdir() if path.is_socket()]
