@@ -16,7 +16,7 @@ unit: .venv/installed-test
 	$(RUNNER) -m twisted.trial tests.unit
 
 integration: .venv/installed-test
-	$(RUNNER) -m pytest tests/integration
+	$(RUNNER) -m pytest --numprocesses 4 --dist loadfile tests/integration
 
 check: .venv/installed-check
 	$(BIN)/ruff check .

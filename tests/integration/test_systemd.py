@@ -50,6 +50,9 @@ os.execv(words[0], words)
 """
 
 
+ENDPOINTS = ["systemd:domain=INET:index=0", "systemd:domain=UNIX:index=1"]
+
+
 class Manager:
     """
     Holds sockets, and gives them to one server after the other.
@@ -78,10 +81,9 @@ class Manager:
 
     def start(self, *options: str, **more: Any) -> Server:
         """Start a server on the sockets."""
-        endpoints = ["systemd:domain=INET:index=0", "systemd:domain=UNIX:index=1"]
         return self._serve(
             *options,
-            listen=more.pop("listen", endpoints),
+            listen=more.pop("listen", ENDPOINTS),
             before=[*self._before, *more.pop("before", ())],
             meanwhile=self._give,
             **more,
@@ -89,13 +91,13 @@ class Manager:
 
     def start_under_load(self, *options: str, **more: Any) -> Server:
         """
-        Start one that will not be idle before the test is over, on the TCP socket alone; the
-        test has to end it.
+        Start one that will not be idle before the test is over, on the TCP socket alone unless
+        told otherwise; the test has to end it.
         """
         place = self._folder / f"loaded-{next(self._numbers)}"
         place.mkdir()
-        tcp = ["systemd:domain=INET:index=0"]
-        server = Server(place, *options, listen=tcp, before=self._before, **more)
+        listen = more.pop("listen", ENDPOINTS[:1])
+        server = Server(place, *options, listen=listen, before=self._before, **more)
         self._give()
         server.wait_for("accepting connections on")
         return server
@@ -240,9 +242,10 @@ def test_sockets_of_systemd_outlive_a_server(manager: Manager) -> None:
     assert os.path.exists(manager.path), "the Unix socket's path is systemd's to remove"
     # both are connected to while nobody serves them
     with connect(manager.address) as tcp, connect(manager.path) as unix:
-        manager.start()
+        server = manager.start_under_load(listen=ENDPOINTS)
         talk(tcp)
         talk(unix)
+    server.stop()
 
 
 @with_twisted
