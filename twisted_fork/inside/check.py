@@ -37,7 +37,7 @@ def main() -> NoReturn:
     except BadHandler as failure:
         _refuse(str(failure))
     except OSError as failure:
-        _refuse(f"the limits cannot be put on children: {failure.strerror or failure}")
+        _refuse(f"{failure.filename} cannot be applied to children: {failure.strerror or failure}")
     raise SystemExit(0)
 
 

@@ -5,11 +5,13 @@ Limits that a child puts on itself before its handler runs.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["apply"]
@@ -31,25 +33,36 @@ def apply(limits: dict[str, Any]) -> None:
     Apply *limits*, for good; the order matters, since some take privileges that others
     give up.
 
-    :raises OSError: one cannot be applied; then nothing may be served.
-    :raises ValueError: likewise.
+    :raises OSError: one cannot be applied, and then nothing may be served; its filename is
+        the option.
     """
     for name, kind in _RESOURCES.items():
         value = limits[name]
         if value is not None:
             # a second more for CPU time, so that SIGXCPU comes first and SIGKILL then
-            resource.setrlimit(kind, (value, value + (name == "cpu_seconds")))
+            bounds = (value, value + (name == "cpu_seconds"))
+            _do("--" + name.replace("_", "-"), resource.setrlimit, kind, bounds)
     if limits["nice"] is not None:
-        os.setpriority(os.PRIO_PROCESS, 0, limits["nice"])
+        _do("--nice", os.setpriority, os.PRIO_PROCESS, 0, limits["nice"])
     if limits["umask"] is not None:
         os.umask(limits["umask"])
+    who = "--user" if limits["uid"] is not None else "--group"
     if limits["gid"] is not None:
-        os.setgroups([])
-        os.setgid(limits["gid"])
+        _do(who, os.setgroups, [])
+        _do(who, os.setgid, limits["gid"])
     if limits["uid"] is not None:
-        os.setuid(limits["uid"])
+        _do(who, os.setuid, limits["uid"])
     if limits["no_new_privs"]:
-        _no_new_privileges()
+        _do("--no-new-privs", _no_new_privileges)
+
+
+def _do(option: str, call: Callable[..., object], *arguments: object) -> None:
+    try:
+        call(*arguments)
+    except ValueError as failure:
+        raise OSError(errno.EPERM, str(failure), option) from None
+    except OSError as failure:
+        raise OSError(failure.errno, failure.strerror, option) from None
 
 
 def _no_new_privileges() -> None:
