@@ -48,9 +48,8 @@ def test_a_child_serves_as_many_connections_as_it_was_told(
         assert ask(server.address, b"hello") == b"HELLO"
         server.wait_for(r"served peer=\S+ pid=\d+ seconds=\d+\.\d\d\d\b", times=events)
     assert ask(server.address, b"hello") == b"HELLO"
-    (child,) = set(server.find(r"handed over peer=\S+ pid=(\d+)"))
-    server.wait_for(rf"child ended peer=\S+ pid={child} exit=0 seconds=")
-    assert len(server.find(f"handed over peer=.* pid={child}")) == 3
+    (child,) = server.wait_for(r"child ended peer=\S+ pid=(\d+) exit=0 seconds=")
+    assert server.find(r"handed over peer=\S+ pid=(\d+)") == [(child,)] * 3
     server.wait_until_idle()
     assert int(child) not in children(server.pid)
 
