@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN ?=
 RUNNER ?= $(BIN)/python
 
-.PHONY: run test unit integration check bench clean
+.PHONY: run test unit integration check bench soak clean
 
 run: .venv/installed
 	$(BIN)/twistd -n forkecho $(RUN)
@@ -25,6 +25,9 @@ check: .venv/installed-check
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks $(RUN)
+
+soak: .venv/installed-bench
+	$(BIN)/python -m benchmarks.soak $(RUN)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
