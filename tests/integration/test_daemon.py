@@ -150,12 +150,13 @@ def test_several_endpoints_at_once(serve: Callable[..., Server], folder: Path) -
 def test_all_endpoints_share_the_places(serve: Callable[..., Server], folder: Path) -> None:
     path = folder / "socket"
     server = serve("--max-children=1", listen=[LOOPBACK, f"unix:{path}"], spares=1)
-    with connect(server.address) as first, connect(str(path)) as second:
+    with connect(server.address) as first:
         talk(first)
-        second.sendall(b"me too")
-        first.close()
-        server.wait_for("child ended")
-        assert second.recv(6) == b"ME TOO"
+        with connect(str(path)) as second:
+            second.sendall(b"me too")
+            first.close()
+            server.wait_for("child ended")
+            assert second.recv(6) == b"ME TOO"
     events = [event for (event,) in server.find("(handed over|child ended) peer")]
     assert events[:3] == ["handed over", "child ended", "handed over"]
 

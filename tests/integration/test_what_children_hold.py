@@ -159,6 +159,8 @@ def test_the_reactor_process_alone_has_twisted_in_its_memory(
     with connect(server.address) as client:
         talk(client)
         server.child_of(client)
+        # until it executes, a process that is being spawned has its parent's memory
+        server.wait_until_idle(serving=1)
         for pid in children(server.pid):
             assert "python" in mapped(pid)
             assert not compiled.search(mapped(pid))
