@@ -213,7 +213,7 @@ class ForkLauncher:
                 self._pool.never_was(child)
             template.requests.clear()
             self._pool.launcher_changed()
-        if self._stopped is not None and not self._templates:
+        if self._stopped is not None and not self._templates and not self._stopped.called:
             self._stopped.callback(None)
 
     def _start_template(self) -> _Template | None:
@@ -295,3 +295,5 @@ class ForkLauncher:
         """Let *template* go, as soon as it has done what it was asked for."""
         if not template.requests:
             template.channel.close()
+            if template.ended:
+                self._let_go(template)

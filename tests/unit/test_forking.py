@@ -50,7 +50,7 @@ class ForkLauncherCase(Case):
         told = orders(Echo(), settings, listened_to=False)
         journal = journal_of(self.lines)
         self.launcher = ForkLauncher(
-            self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024))
+            self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024), 2)
         )
         self.pool = Pool(
             settings,
@@ -335,6 +335,28 @@ class StoppingTests(ForkLauncherCase):
         self.successResultOf(stopped)
         self.reactor.advance(100)
         self.assertEqual(len(self.reactor.started), 1)
+
+    def test_one_that_dies_may_have_done_what_it_was_asked_for(self) -> None:
+        channel = self.start()
+        self.connect()
+        ticket = self.asked(channel).ticket
+        stopped = self.launcher.stop()
+        self.launcher.kill()
+        self.ends()
+        self.assertNoResult(stopped)
+        self.say(channel, wire.ALIVE, ticket, 777)
+        self.successResultOf(stopped)
+
+    def test_one_that_died_and_was_not_heard_out_keeps_nobody(self) -> None:
+        channel = self.start()
+        self.connect()
+        ticket = self.asked(channel).ticket
+        self.ends()
+        wire.send(channel, wire.pack(wire.ALIVE, ticket, 777))
+        stopped = self.launcher.stop()
+        while self.reactor.turn():
+            pass
+        self.successResultOf(stopped)
 
     def test_while_there_is_none_it_stops_at_once(self) -> None:
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
