@@ -6,6 +6,7 @@ way of the PROXY header where one is expected.
 from __future__ import annotations
 
 import _socket
+import math
 import os
 from typing import Any
 
@@ -49,7 +50,7 @@ class Judge:
         if isinstance(connection.address, tuple) and not self._guard.admits(connection.address[0]):
             return "not allowed"
         if self.penalties is not None and (left := self.penalties.left(source, now)):
-            return f"penalty, {left:.0f} seconds left"
+            return f"penalty, {math.ceil(left)} seconds left"
         if most is not None and self._pool.sources.alive(source) >= most:
             return f"has {most} connections"
         if self._rate is not None and not self._rate.admits(source, now):

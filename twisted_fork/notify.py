@@ -15,15 +15,22 @@ from twisted_fork.later import Later
 __all__ = ["Notifier"]
 
 
+_NOT_FOR_CHILDREN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "JOURNAL_STREAM")
+"""Told of this process's descriptors, which children do not have: sd_listen_fds(3),
+systemd.exec(5)."""
+
+
 class Notifier:
     """
     Sends states to whoever started this process, if it wants to know.
 
-    :param environment: where NOTIFY_SOCKET and WATCHDOG_USEC are; they are taken out, since
-        they are not meant for our children.
+    :param environment: where NOTIFY_SOCKET and WATCHDOG_USEC are; they are taken out, with
+        whatever else is not meant for our children.
     """
 
     def __init__(self, clock: Any, environment: MutableMapping[str, str] = os.environ) -> None:
+        for name in _NOT_FOR_CHILDREN:
+            environment.pop(name, None)
         self._address = environment.pop("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]

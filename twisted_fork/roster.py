@@ -86,10 +86,6 @@ class Roster:
         """*child* is as good as dead: do not count on it, if it waits."""
         self._idle.pop(child, None)
 
-    def all_busy(self) -> list[Child]:
-        """Those that count as busy."""
-        return [child for child in self if child.state in _BUSY]
-
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())
 

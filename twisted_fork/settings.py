@@ -8,10 +8,24 @@ help texts; an application makes a Settings object itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from ipaddress import ip_network
 from typing import Any
+
+from twisted_fork.kinds import (
+    FILE,
+    FLAG,
+    NETWORKS,
+    PREFIX,
+    RATE,
+    TEXT,
+    UMASK,
+    Kind,
+    one_of,
+    or_none,
+    seconds,
+    size,
+    whole,
+)
 
 __all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name", "parse", "repeatable"]
 
@@ -20,125 +34,6 @@ LAUNCHERS = ("fork", "spawn")
 
 class InvalidSetting(ValueError):
     """A setting's value will not do; the message names it, and what would."""
-
-
-class _Unfit(Exception):
-    """A value is not of a kind."""
-
-
-class Kind:
-    """
-    A kind of value: how it is made of text, what is one, and how that is told.
-
-    :param make: makes a value of text; ValueError if it cannot.
-    :param fits: whether something is a value of this kind.
-    :param wanted: what to say to somebody who gave something else.
-    """
-
-    def __init__(
-        self, make: Callable[[str], Any], fits: Callable[[Any], bool], wanted: str
-    ) -> None:
-        self.make = make
-        self.fits = fits
-        self.wanted = wanted
-
-
-def _whole(minimum: int, maximum: int) -> Kind:
-    def fits(value: Any) -> bool:
-        return isinstance(value, int) and type(value) is not bool and minimum <= value <= maximum
-
-    return Kind(int, fits, f"a whole number from {minimum} to {maximum}")
-
-
-def _seconds(minimum: float, maximum: float) -> Kind:
-    def fits(value: Any) -> bool:
-        number = isinstance(value, (int, float)) and type(value) is not bool
-        return number and minimum <= value <= maximum
-
-    return Kind(float, fits, f"a number of seconds from {minimum:g} to {maximum:g}")
-
-
-def _one_of(*choices: str) -> Kind:
-    return Kind(str, lambda value: value in choices, " or ".join(choices))
-
-
-def _is_network(text: Any) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return isinstance(text, str)
-
-
-_FLAG = Kind(bool, lambda value: type(value) is bool, "True or False")
-_FILE = Kind(str, lambda value: value is None or (isinstance(value, str) and value != ""), "a path")
-_NETWORKS = Kind(
-    str,
-    lambda value: isinstance(value, tuple) and all(map(_is_network, value)),
-    "a network such as 192.0.2.0/24 or 2001:db8::/32",
-)
-
-
-def _prefix(text: str) -> tuple[int, int]:
-    v4, _, v6 = text.partition(":")
-    return int(v4), int(v6 or 64)
-
-
-def _is_prefix(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(type(bits) is int for bits in value)
-        and 0 <= value[0] <= 32
-        and 0 <= value[1] <= 128
-    )
-
-
-def _rate(text: str) -> tuple[int, float]:
-    count, slash, seconds = text.partition("/")
-    if not slash:
-        raise ValueError
-    return int(count), float(seconds)
-
-
-def _is_rate(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and type(value[0]) is int
-        and 1 <= value[0] <= 1_000_000
-        and 0 < value[1] <= 1_000_000
-    )
-
-
-def _or_none(kind: Kind) -> Kind:
-    return Kind(kind.make, lambda value: value is None or kind.fits(value), kind.wanted)
-
-
-def _size(text: str) -> int:
-    """Bytes, from a number and perhaps one of the letters K, M, G."""
-    letter = text[-1:].upper()
-    if letter in _POWERS:
-        return int(text[:-1]) << _POWERS[letter]
-    return int(text)
-
-
-_POWERS = {"K": 10, "M": 20, "G": 30}
-
-
-def _bytes(minimum: int) -> Kind:
-    fits = _whole(minimum, 2**62).fits
-    return Kind(_size, fits, f"a number of bytes from {minimum}, with K, M or G for more")
-
-
-def _octal(text: str) -> int:
-    return int(text, 8)
-
-
-_UMASK = Kind(_octal, _whole(0, 0o777).fits, "an octal number from 0 to 777")
-_PREFIX = Kind(_prefix, _is_prefix, "bits of IPv4 and IPv6 addresses, such as 24:56")
-_RATE = Kind(_rate, _is_rate, "connections per seconds, such as 10/60")
-_TEXT = Kind(str, lambda value: value is None or isinstance(value, str), "a text")
 
 
 def _setting(default: Any, kind: Kind, text: str, short: str | None = None) -> Any:
@@ -156,130 +51,132 @@ class Settings:
 
     max_children: int = _setting(
         256,
-        _whole(1, 1_000_000),
+        whole(1, 1_000_000),
         "connections served at once; more wait in the listen backlog",
         "c",
     )
     spare_children: int = _setting(
-        4, _whole(0, 100_000), "children kept forked, warmed up and waiting", "s"
+        4, whole(0, 100_000), "children kept forked, warmed up and waiting", "s"
     )
     connections_per_child: int = _setting(
         1,
-        _whole(1, 1_000_000_000),
+        whole(1, 1_000_000_000),
         "connections that a child serves, one after the other, before it exits",
         "k",
     )
     launcher: str = _setting(
         "fork",
-        _one_of(*LAUNCHERS),
+        one_of(*LAUNCHERS),
         "fork: children are forked by a template; spawn: each is a fresh interpreter,"
         " slower, with a memory layout of its own",
     )
     grace: float = _setting(
         5.0,
-        _seconds(0, 1_000_000),
+        seconds(0, 1_000_000),
         "at shutdown: seconds that children may finish in before SIGTERM;"
         " SIGKILL after as long again",
     )
     quiet: bool = _setting(
         False,
-        _FLAG,
+        FLAG,
         "no log line per connection; starts, stops, troubles and refusals are still logged",
         "q",
     )
-    keepalive: bool = _setting(False, _FLAG, "set SO_KEEPALIVE on TCP connections")
-    nodelay: bool = _setting(False, _FLAG, "set TCP_NODELAY on TCP connections")
+    keepalive: bool = _setting(False, FLAG, "set SO_KEEPALIVE on TCP connections")
+    nodelay: bool = _setting(False, FLAG, "set TCP_NODELAY on TCP connections")
     tls_certificate: str | None = _setting(
-        None, _FILE, "speak TLS, ended in the child: PEM file with the certificate chain"
+        None, or_none(FILE), "speak TLS, ended in the child: PEM file with the certificate chain"
     )
     tls_key: str | None = _setting(
-        None, _FILE, "PEM file with the private key [default: in the certificate's file]"
+        None, or_none(FILE), "PEM file with the private key [default: in the certificate's file]"
     )
     tls_client_ca: str | None = _setting(
-        None, _FILE, "require of clients a certificate signed by one of those in this PEM file"
+        None,
+        or_none(FILE),
+        "require of clients a certificate signed by one of those in this PEM file",
     )
     handshake_timeout: float = _setting(
-        10.0, _seconds(0.001, 1_000_000), "seconds for a TLS handshake, or for a PROXY header"
+        10.0, seconds(0.001, 1_000_000), "seconds for a TLS handshake, or for a PROXY header"
     )
     proxy_protocol: bool = _setting(
-        False, _FLAG, "expect a PROXY protocol header, version 1 or 2, on every connection"
+        False, FLAG, "expect a PROXY protocol header, version 1 or 2, on every connection"
     )
     proxy_from: tuple[str, ...] = _setting(
         ("127.0.0.0/8", "::1/128"),
-        _NETWORKS,
+        NETWORKS,
         "network whose peers may send a PROXY header, may be given several times"
         " [default: loopback, and Unix sockets]",
     )
 
     allow: tuple[str, ...] = _setting(
         (),
-        _NETWORKS,
+        NETWORKS,
         "network that may connect, may be given several times; the most specific of all"
         " networks decides, and whoever is in none is out [default: everybody]",
     )
     deny: tuple[str, ...] = _setting(
-        (), _NETWORKS, "network that may not connect, may be given several times"
+        (), NETWORKS, "network that may not connect, may be given several times"
     )
     max_per_source: int | None = _setting(
-        None, _or_none(_whole(1, 1_000_000)), "connections served at once of one source"
+        None, or_none(whole(1, 1_000_000)), "connections served at once of one source"
     )
     source_prefix: tuple[int, int] = _setting(
         (32, 64),
-        _PREFIX,
+        PREFIX,
         "bits of IPv4 and IPv6 addresses that make a source [default: 32:64]",
     )
     rate: tuple[int, float] | None = _setting(
         None,
-        _RATE,
+        or_none(RATE),
         "N/SECONDS, new connections of one source: a burst of N, refilled evenly",
     )
     penalty: float | None = _setting(
         None,
-        _or_none(_seconds(0.001, 1_000_000)),
+        or_none(seconds(0.001, 1_000_000)),
         "seconds for which a source is refused whose child crashed; doubled each time,"
         " up to 32-fold",
     )
     when_full: str = _setting(
         "wait",
-        _one_of("wait", "refuse"),
+        one_of("wait", "refuse"),
         "at --max-children, wait: leave connections in the backlog; refuse: accept and"
         " close them at once",
     )
-    banner_refused: str | None = _setting(None, _TEXT, "sent to peers that are refused")
+    banner_refused: str | None = _setting(None, or_none(TEXT), "sent to peers that are refused")
 
     idle_timeout: float | None = _setting(
         None,
-        _or_none(_seconds(0.001, 100_000_000)),
+        or_none(seconds(0.001, 100_000_000)),
         "end a TCP connection on which nothing was received or sent for so many seconds",
     )
     session_timeout: float | None = _setting(
         None,
-        _or_none(_seconds(0.001, 100_000_000)),
+        or_none(seconds(0.001, 100_000_000)),
         "end a connection that has lasted so many seconds",
     )
     cpu_seconds: int | None = _setting(
-        None, _or_none(_whole(1, 1_000_000_000)), "CPU time that a child may use"
+        None, or_none(whole(1, 1_000_000_000)), "CPU time that a child may use"
     )
     memory: int | None = _setting(
-        None, _or_none(_bytes(1024 * 1024)), "address space that a child may have, such as 512M"
+        None, or_none(size(1024 * 1024)), "address space that a child may have, such as 512M"
     )
     open_files: int | None = _setting(
-        None, _or_none(_whole(8, 1_000_000)), "descriptors that a child may have"
+        None, or_none(whole(8, 1_000_000)), "descriptors that a child may have"
     )
     processes: int | None = _setting(
         None,
-        _or_none(_whole(1, 1_000_000)),
+        or_none(whole(1, 1_000_000)),
         "processes that the children's user may have; does not bind root",
     )
-    file_size: int | None = _setting(
-        None, _or_none(_bytes(0)), "size of files that a child may write"
+    file_size: int | None = _setting(None, or_none(size(0)), "size of files that a child may write")
+    nice: int | None = _setting(None, or_none(whole(-20, 19)), "priority of children")
+    umask: int | None = _setting(None, or_none(UMASK), "umask of children")
+    user: str | None = _setting(
+        None, or_none(TEXT), "user that children run as; the server stays root"
     )
-    nice: int | None = _setting(None, _or_none(_whole(-20, 19)), "priority of children")
-    umask: int | None = _setting(None, _or_none(_UMASK), "umask of children")
-    user: str | None = _setting(None, _TEXT, "user that children run as; the server stays root")
-    group: str | None = _setting(None, _TEXT, "group that children run as")
+    group: str | None = _setting(None, or_none(TEXT), "group that children run as")
     no_new_privs: bool = _setting(
-        False, _FLAG, "children cannot gain privileges by executing programs; on with --user"
+        False, FLAG, "children cannot gain privileges by executing programs; on with --user"
     )
 
     def __post_init__(self) -> None:
@@ -299,7 +196,7 @@ def option_name(setting: str) -> str:
 
 def repeatable(setting: Field[Any]) -> bool:
     """Whether the option may be given several times: its field is a tuple of what is given."""
-    return setting.metadata["kind"] is _NETWORKS
+    return setting.metadata["kind"] is NETWORKS
 
 
 def parse(setting: Field[Any], text: str) -> Any:

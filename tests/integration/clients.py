@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from .processes import DEADLINE, until
@@ -121,17 +122,20 @@ async def call(
 
 class Crowd:
     """
-    Clients that come again and again, each as soon as it has been answered.
+    Clients that come again and again, each *pause* seconds after it has been answered.
 
     :ivar answered: connections that were answered in full and ended well.
     :ivar broken: what became of the others.
     """
 
-    def __init__(self, reactor: Any, address: tuple[str, int], size: int) -> None:
+    def __init__(
+        self, reactor: Any, address: tuple[str, int], size: int, pause: float = 0.0
+    ) -> None:
         self.answered = 0
         self.broken: list[str] = []
         self._reactor = reactor
         self._address = address
+        self._pause = pause
         self._going = True
         self._comers = [Deferred.fromCoroutine(self._come(number)) for number in range(size)]
         self._gone = gatherResults(self._comers, consumeErrors=True)
@@ -152,6 +156,8 @@ class Crowd:
                     self.answered += 1
                 else:
                     self.broken.append(f"{question!r}: answered with {answer!r}")
+            if self._pause:
+                await deferLater(self._reactor, self._pause)
 
     async def next_round(self) -> None:
         """As many were answered once more as there are clients, or somebody was not."""

@@ -96,17 +96,25 @@ def refused(folder: Path, *words: str, program: Sequence[str] = ()) -> str:
     The one line that twistd says about these options of forkserve; the port that it was
     to listen on has not been opened.
     """
+    listen = ["-l", f"unix:{folder / 'socket'}"]
+    command = [*environment(), *twistd(), "-n", "forkserve", *listen, *words, *program]
+    return refusal(folder, "forkserve", command)
+
+
+def refusal(folder: Path, plugin: str, command: Sequence[str], **more: Any) -> str:
+    """
+    The one line that a command of twistd ends with; it leaves nothing behind.
+
+    :param folder: where it is run.
+    :param more: for the Popen object.
+    """
     before = sorted(folder.rglob("*"))
-    socket = folder / "socket"
-    ended = subprocess.run(
-        [*environment(), *twistd(), "-n", "forkserve", "-l", f"unix:{socket}", *words, *program],
-        cwd=folder,
-        capture_output=True,
-        timeout=DEADLINE,
+    ended: subprocess.CompletedProcess[bytes] = subprocess.run(
+        command, cwd=folder, capture_output=True, timeout=DEADLINE, check=False, **more
     )
     line = ended.stderr.decode()
     assert ended.stdout == b""
-    assert line.startswith("twistd forkserve: "), line
+    assert line.startswith(f"twistd {plugin}: "), line
     assert line.endswith("\n")
     assert line.count("\n") == 1, line
     assert "Traceback" not in line
@@ -138,5 +146,6 @@ __all__ = [
     "forkserve_program",
     "need",
     "python_program",
+    "refusal",
     "refused",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,35 +17,20 @@ import pytest
 from .clients import ask
 from .commands import Unprivileged, limited, twistd
 from .harness import LOOPBACK, Server
-from .processes import DEADLINE
+from .serving import refusal
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
 
-def refusal(folder: Path, *words: str, daemon: bool = True, **more: Any) -> str:
+def refused(folder: Path, *words: str, daemon: bool = True, **more: Any) -> str:
     """The one line that twistd says about these options of forkecho."""
-    before = sorted(folder.rglob("*"))
     user: Unprivileged | None = more.get("user")
     python = [str(user.python)] if user else []
     command = [*more.get("before", ()), *twistd(*python)]
     # With the pid file and the log file in the folder, which twistd would write.
     command += [] if daemon else ["-n"]
-    ended: subprocess.CompletedProcess[bytes] = subprocess.run(
-        [*command, *more.get("twistd_options", ()), "forkecho", *words],
-        cwd=folder,
-        capture_output=True,
-        timeout=DEADLINE,
-        **(user.popen if user else {}),
-    )
-    line = ended.stderr.decode()
-    assert ended.stdout == b""
-    assert line.startswith("twistd forkecho: "), line
-    assert line.endswith("\n")
-    assert line.count("\n") == 1, line
-    assert "Traceback" not in line
-    assert ended.returncode == 1
-    assert sorted(folder.rglob("*")) == before
-    return line.removesuffix("\n")
+    command += [*more.get("twistd_options", ()), "forkecho", *words]
+    return refusal(folder, "forkecho", command, **(user.popen if user else {}))
 
 
 @pytest.mark.parametrize("daemon", [True, False])
@@ -65,7 +49,7 @@ def refusal(folder: Path, *words: str, daemon: bool = True, **more: Any) -> str:
 def test_options_that_do_not_exist_or_do_not_do(
     folder: Path, words: list[str], told: str, daemon: bool
 ) -> None:
-    assert told in refusal(folder, *words, daemon=daemon)
+    assert told in refused(folder, *words, daemon=daemon)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +70,7 @@ def test_options_that_do_not_exist_or_do_not_do(
 )
 def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
     name, _, value = word.partition("=")
-    line = refusal(folder, word)
+    line = refused(folder, word)
     assert f"{name} cannot be" in line
     assert value in line
     assert re.search("it takes a (whole )?number .*from [01] to ", line)
@@ -116,13 +100,13 @@ def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
     ],
 )
 def test_endpoints_that_do_not_do(folder: Path, endpoint: str, told: str) -> None:
-    line = refusal(folder, "-l", endpoint)
+    line = refused(folder, "-l", endpoint)
     assert told in line
     assert line.startswith(f"twistd forkecho: {endpoint}: ")
 
 
 def test_an_endpoint_whose_bytes_the_reactor_would_touch_is_told_why(folder: Path) -> None:
-    line = refusal(folder, "-l", "haproxy:tcp:0")
+    line = refused(folder, "-l", "haproxy:tcp:0")
     assert "the reactor process would have to read and write the bytes" in line
     assert "it takes tcp:, tcp6:, unix: or systemd:" in line
 
@@ -132,7 +116,7 @@ def test_a_port_in_use(folder: Path, daemon: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         endpoint = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
         # The first one can be opened, and must not stay open.
-        line = refusal(folder, "-l", f"unix:{folder}/socket", "-l", endpoint, daemon=daemon)
+        line = refused(folder, "-l", f"unix:{folder}/socket", "-l", endpoint, daemon=daemon)
     assert f"{endpoint}: Address already in use; stop what listens there" in line
 
 
@@ -153,21 +137,21 @@ def user() -> Unprivileged:
 def test_a_port_that_takes_privileges(folder: Path, user: Unprivileged, daemon: bool) -> None:
     folder.chmod(0o777)
     endpoint = "tcp:1023:interface=127.0.0.1"
-    line = refusal(folder, "-l", endpoint, user=user, daemon=daemon)
+    line = refused(folder, "-l", endpoint, user=user, daemon=daemon)
     assert f"{endpoint}: Permission denied; ports below 1024" in line
 
 
 def test_a_unix_socket_where_there_is_a_file(folder: Path) -> None:
     path = folder / "file"
     path.write_text("mine")
-    assert f"unix:{path}: Address already in use" in refusal(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: Address already in use" in refused(folder, "-l", f"unix:{path}")
     assert path.read_text() == "mine"
 
 
 def test_a_unix_socket_where_there_is_a_folder(folder: Path) -> None:
     path = folder / "folder"
     path.mkdir()
-    assert f"unix:{path}: " in refusal(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: " in refused(folder, "-l", f"unix:{path}")
 
 
 def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path) -> None:
@@ -175,25 +159,25 @@ def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path
     serve(listen=[f"unix:{path}"])
     place = folder / "another"
     place.mkdir()
-    assert f"unix:{path}: " in refusal(place, "-l", f"unix:{path}")
+    assert f"unix:{path}: " in refused(place, "-l", f"unix:{path}")
     assert ask(str(path), b"hello") == b"HELLO"
 
 
 def test_a_unix_socket_in_a_missing_folder(folder: Path) -> None:
     path = folder / "missing" / "socket"
-    assert f"unix:{path}: No such file or directory" in refusal(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: No such file or directory" in refused(folder, "-l", f"unix:{path}")
 
 
 def test_a_unix_socket_in_somebody_elses_folder(folder: Path, user: Unprivileged) -> None:
     folder.chmod(0o755 if os.getuid() == 0 else 0o555)
     path = folder / "socket"
-    line = refusal(folder, "-l", f"unix:{path}", user=user)
+    line = refused(folder, "-l", f"unix:{path}", user=user)
     assert f"unix:{path}: Permission denied" in line
 
 
 def test_a_unix_socket_whose_path_is_too_long(folder: Path) -> None:
     path = folder / ("long" * 30)
-    assert f"unix:{path}: " in refusal(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: " in refused(folder, "-l", f"unix:{path}")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +193,7 @@ def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
     folder: Path, serve: Callable[..., Server], options: list[str], twistd_options: list[str]
 ) -> None:
     limits = limited(200, 2000 if twistd_options else 500)
-    line = refusal(
+    line = refused(
         folder,
         *("-l", LOOPBACK, "--max-children=5000", *options),
         before=limits,
@@ -219,7 +203,7 @@ def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
     assert told, line
     assert "select" in line if twistd_options else "500" in line
     most = int(told[1])
-    assert f"--max-children {most} would fit" in refusal(
+    assert f"--max-children {most} would fit" in refused(
         folder,
         *("-l", LOOPBACK, f"--max-children={most + 1}", *options),
         before=limits,

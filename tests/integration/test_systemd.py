@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -235,6 +236,12 @@ def test_sockets_of_systemd_are_served(manager: Manager) -> None:
     assert server.addresses == [f"tcp 127.0.0.1:{manager.port}", f"unix {manager.path}"]
     assert ask(manager.address, b"hello") == b"HELLO"
     assert ask(manager.path, b"hello") == b"HELLO"
+
+
+def test_sockets_of_systemd_stay_as_they_are(manager: Manager) -> None:
+    os.chmod(manager.path, 0o600)
+    manager.start()
+    assert stat.S_IMODE(os.stat(manager.path).st_mode) == 0o600
 
 
 def test_sockets_of_systemd_outlive_a_server(manager: Manager) -> None:

@@ -7,7 +7,8 @@ import os
 import socket
 
 from twisted_fork.accepted import Connection
-from twisted_fork.listening import Gate, Port, endpoint_from, open_port
+from twisted_fork.gate import Gate
+from twisted_fork.listening import Port, endpoint_from, open_port
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of

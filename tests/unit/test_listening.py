@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
 from twisted_fork.listening import (
     CannotListen,
@@ -78,6 +81,8 @@ class EndpointTests(Case):
             "8000",
             "",
             "unix:x:y:z:u",
+            "interface=:ssl:8000",
+            "s\\sl:8000",
         ):
             refusal = self.refusal(description)
             self.assertTrue(refusal.startswith(f"{description}: "), refusal)
@@ -153,8 +158,6 @@ class PortTests(Case):
             self.assertRegex(self.open("tcp6:0:interface=\\:\\:1").address, r"tcp6 \[::1\]:\d+")
 
     def test_an_inherited_socket_is_adopted(self) -> None:
-        from twisted.internet.endpoints import AdoptedStreamServerEndpoint
-
         with socket.create_server(("127.0.0.1", 0)) as inherited:
             address = inherited.getsockname()
             endpoint = AdoptedStreamServerEndpoint(
@@ -163,6 +166,57 @@ class PortTests(Case):
             port = open_port(endpoint, "systemd:domain=INET:index=0")
         self.ports.append(port)
         self.assertEqual(port.address, f"tcp 127.0.0.1:{address[1]}")
+
+    def adopt(self, listener: socket.socket, family: int) -> Port:
+        """Open a port of a copy of *listener*, which is said to be of that *family*."""
+        endpoint = AdoptedStreamServerEndpoint(self.reactor, os.dup(listener.fileno()), family)
+        port = open_port(endpoint, "systemd:index=0")
+        self.ports.append(port)
+        with self.assertRaisesRegex(CannotListen, "systemd:index=0: its socket has been used"):
+            open_port(endpoint, "systemd:index=0")
+        return port
+
+    def test_an_inherited_unix_socket_stays_as_it_is(self) -> None:
+        path = self.folder / "socket"
+        with socket.create_server(str(path), family=socket.AF_UNIX, backlog=2) as inherited:
+            path.chmod(0o600)
+            port = self.adopt(inherited, socket.AF_UNIX)
+            self.assertEqual(port.address, f"unix {path}")
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+            # as many may wait as before: one more than the backlog
+            with contextlib.ExitStack() as waiting:
+                for _ in range(3):
+                    waiting.enter_context(self.client(path)).connect(str(path))
+                with self.assertRaises(BlockingIOError):
+                    waiting.enter_context(self.client(path)).connect(str(path))
+            self.closed(port)
+        self.assertTrue(path.exists())
+
+    def client(self, path: Path) -> socket.socket:
+        """A Unix socket that does not wait."""
+        made = socket.socket(socket.AF_UNIX)
+        made.setblocking(False)
+        return made
+
+    def test_an_inherited_descriptor_that_is_no_such_socket_is_refused(self) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listens,
+            socket.socket() as does_not,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as no_stream,
+            open(os.devnull) as no_socket,
+        ):
+            for what, family, why in (
+                (listens, socket.AF_UNIX, "does not listen for AF_UNIX streams"),
+                (does_not, socket.AF_INET, "does not listen for AF_INET streams"),
+                (no_stream, socket.AF_INET, "does not listen for AF_INET streams"),
+                (no_socket, socket.AF_INET, "Socket operation on non-socket"),
+            ):
+                copy = os.dup(what.fileno())
+                endpoint = AdoptedStreamServerEndpoint(self.reactor, copy, family)
+                with self.assertRaisesRegex(CannotListen, f"systemd:index=0: .*{why}"):
+                    open_port(endpoint, "systemd:index=0")
+                with contextlib.suppress(OSError):
+                    os.close(copy)
 
     def test_a_closed_port_is_closed(self) -> None:
         self.closed(self.open("tcp:0:interface=127.0.0.1"))  # Twisted keeps one in reserve

@@ -44,6 +44,11 @@ class NotifierTests(Case):
             except BlockingIOError:
                 return found
 
+    def test_what_is_not_for_children_is_taken_out(self) -> None:
+        names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "JOURNAL_STREAM", "WATCHDOG_USEC")
+        self.make(**dict.fromkeys(names, "1"), HOME="/")
+        self.assertEqual(self.environment, {"HOME": "/"})
+
     def test_each_state_is_one_message(self) -> None:
         notifier = self.make()
         notifier.ready()

@@ -165,7 +165,6 @@ class PoolLife(RuleBasedStateMachine):
         assert look.ordered == len(self.children(State.ORDERED)), look
         assert look.idle <= len(self.children(State.IDLE)), look
         assert not self.children(State.ENDED)
-        assert self.children(*BUSY) == self.pool.children.all_busy()
 
     @invariant()
     def no_connection_is_lost_or_has_two_children(self) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 
 from twisted_fork import wire
 from twisted_fork.child import State
 from twisted_fork.handler import Echo
+from twisted_fork.notify import Notifier
+from twisted_fork.plugin import TwistdService
 from twisted_fork.settings import Settings
 from twisted_fork.starting import orders
 
 from .test_forking import ForkLauncherCase
+from .test_service import ServiceCase
 
 NEW = orders(Echo(print=True), Settings(spare_children=0), listened_to=False)
 
@@ -92,3 +96,46 @@ class ReloadingTests(ForkLauncherCase):
         self.ends(1)
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class TellingTests(ServiceCase):
+    """Whoever was told that a reload begins is told that it is over."""
+
+    kind = TwistdService
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: list[str] = []
+        self.patch(Notifier, "reloading", lambda notifier: self.told.append("reloading"))
+        self.patch(Notifier, "ready", lambda notifier: self.told.append("ready"))
+
+    def test_it_is_over_when_the_new_one_has_taken_over(self) -> None:
+        service = self.started()
+        service.reload()
+        self.assertEqual(self.told, ["ready", "reloading"])
+        self.template_is_ready()
+        self.assertEqual(self.told, ["ready", "reloading", "ready"])
+
+    def test_without_the_childrens_user_the_old_one_goes_on(self) -> None:
+        user = pwd.getpwuid(os.getuid())
+        users = {"somebody": user}
+        self.patch(os, "geteuid", lambda: 0)
+        self.patch(pwd, "getpwnam", users.__getitem__)
+        service = self.started(user="somebody")
+        del users["somebody"]
+        service.reload()
+        self.assertEqual(
+            self.lines[-2:],
+            [
+                "reloading",
+                "reload failed reason=\"--user cannot be 'somebody': there is no such user\":"
+                " the old template goes on",
+            ],
+        )
+        self.assertEqual(self.told, ["ready", "reloading", "ready"])
+        self.assertEqual(len(self.reactor.started), 1)
+        self.serve_one(service)
+        users["somebody"] = user
+        service.reload()
+        self.template_is_ready()
+        self.assertTrue(self.lines[-1].startswith("reloaded"), self.lines[-1])

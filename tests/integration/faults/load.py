@@ -11,10 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
-
-from tests.integration.clients import call, connect, read
+from tests.integration.clients import Crowd, connect, read
 from tests.integration.harness import Server
 from tests.integration.processes import DEADLINE, children, descendants, state, until, wait_until
 
@@ -31,54 +28,6 @@ _REFUSED = r"connection refused peer="
 _REFUSED_MORE = r"connections refused source=\S+ more=(\d+)"
 
 
-class Comers:
-    """
-    Clients that come again and again, and note what they were not given.
-
-    :ivar answered: connections that were answered in full and ended well.
-    :ivar broken: what became of the others.
-    """
-
-    def __init__(self, reactor: Any, address: tuple[str, int], size: int, pause: float) -> None:
-        self.answered = 0
-        self.broken: list[str] = []
-        self._reactor = reactor
-        self._address = address
-        self._pause = pause
-        self._size = size
-        self._going = True
-        self._gone = gatherResults([Deferred.fromCoroutine(self._come(n)) for n in range(size)])
-
-    async def _come(self, number: int) -> None:
-        visits = 0
-        while self._going:
-            visits += 1
-            question = b"client %d, visit %d\n" % (number, visits)
-            try:
-                caller = await call(self._reactor, self._address, question, leave=True)
-                caller.ended.addTimeout(DEADLINE, self._reactor)
-                answer = await caller.ended
-            except Exception as failure:
-                self.broken.append(f"{question!r}: {failure!r}")
-            else:
-                if answer == question.upper():
-                    self.answered += 1
-                else:
-                    self.broken.append(f"{question!r}: answered with {answer!r}")
-            await deferLater(self._reactor, self._pause)
-
-    async def next_round(self) -> None:
-        """As many were answered once more as there are clients, or somebody was not."""
-        due = self.answered + self._size
-        enough = f"{due} answers, not {self.answered}"
-        await until(self._reactor, lambda: self.answered >= due or self.broken, enough)
-
-    async def leave(self) -> None:
-        """Come no more; returns when the last one is gone."""
-        self._going = False
-        await self._gone
-
-
 class Books:
     """
     The connections that were made to one server, and what its log says became of them.
@@ -89,7 +38,7 @@ class Books:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.made = 0
-        self._crowds: list[Comers] = []
+        self._crowds: list[Crowd] = []
 
     def connect(self, source: str | None = None) -> socket.socket:
         """A connection that counts, from a loopback address of one's own if need be."""
@@ -103,14 +52,14 @@ class Books:
         return connection
 
     @asynccontextmanager
-    async def crowd(self, size: int = CLIENTS, pause: float = PAUSE) -> AsyncIterator[Comers]:
+    async def crowd(self, size: int = CLIENTS, pause: float = PAUSE) -> AsyncIterator[Crowd]:
         """
         Clients come until the end of the block, and each of them gets every byte that it
         was promised.
         """
         from twisted.internet import reactor
 
-        crowd = Comers(reactor, self.server.address, size, pause)
+        crowd = Crowd(reactor, self.server.address, size, pause)
         self._crowds.append(crowd)
         try:
             await crowd.next_round()

@@ -1,0 +1,171 @@
+"""
+The gate: accepting from ports, one connection at a time and only when there is room.
+
+Whatever there is no room for stays in the kernel's listen backlog.  Twisted's own port
+would accept up to a hundred in a row and wrap each, and when the process is out of
+descriptors it accepts connections in order to drop them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork.accepted import Connection
+from twisted_fork.journal import Journal
+from twisted_fork.later import Backoff
+from twisted_fork.listening import Port
+
+__all__ = ["Gate"]
+
+_PEER_IS_GONE = (
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+)
+"""What accept(2) says of one connection, not of the socket: try the next."""
+
+_MOST_AT_ONCE = 64
+"""Connections accepted in one turn of the reactor."""
+
+
+@implementer(IReadDescriptor)
+class _Acceptor:
+    """Accepts from one port while the gate is open."""
+
+    def __init__(self, gate: Gate, port: Port) -> None:
+        self._gate = gate
+        self._socket = port.socket
+        self._family = int(port.socket.family)
+        self._limit = 1
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "port"
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._gate.close()
+
+    def doRead(self) -> None:
+        """
+        Accept as many as there were last time and some more: a lone connection then
+        costs one call of accept, not two.
+
+        _accept is what socket.accept calls; it gives the bare descriptor, close-on-exec
+        and blocking, and no object that nobody needs.
+        """
+        accepted = 0
+        while accepted < self._limit:
+            if not self._gate.may_accept():
+                self._gate.close()
+                return
+            try:
+                descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
+            except BlockingIOError:
+                break
+            except OSError as failure:
+                if failure.errno in _PEER_IS_GONE:
+                    continue
+                self._gate.trouble(failure)
+                return
+            accepted += 1
+            self._gate.passed(Connection(descriptor, address, self._family))
+        self._limit = (
+            min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
+        )
+
+
+class Gate:
+    """
+    All ports of a service, open for connections or closed together.
+
+    :param may_accept: is asked before each connection that is accepted.
+    :param admit: is called with each.
+    :param short: is called when there are no descriptors left to accept with.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        ports: Sequence[Port],
+        journal: Journal,
+        may_accept: Callable[[], bool],
+        admit: Callable[[Connection], object],
+        short: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.may_accept = may_accept
+        self._reactor = reactor
+        self._journal = journal
+        self._admit = admit
+        self._short = short
+        self._ports = ports
+        self._acceptors = [_Acceptor(self, port) for port in ports]
+        self._open = False
+        self._announced = False
+        self._finished = False
+        self._backoff = Backoff(reactor, self.open)
+
+    def open(self) -> bool:
+        """
+        Accept connections from now on; there is room.
+
+        :returns: whether this is the first time.
+        """
+        if self._open or self._finished or self._backoff.waiting:
+            return False
+        self._open = True
+        for acceptor in self._acceptors:
+            self._reactor.addReader(acceptor)
+        if self._announced:
+            return False
+        self._announced = True
+        self._journal.accepting(port.address for port in self._ports)
+        return True
+
+    def close(self) -> None:
+        """Accept nothing until open is called."""
+        if self._open:
+            self._open = False
+            for acceptor in self._acceptors:
+                self._reactor.removeReader(acceptor)
+
+    def passed(self, connection: Connection) -> None:
+        """A connection has been accepted."""
+        if failures := self._backoff.succeeded():
+            self._journal.accept_recovered(failures)
+        self._admit(connection)
+
+    def trouble(self, failure: OSError) -> None:
+        """Accepting fails: most likely there is no descriptor, or no memory."""
+        self.close()
+        if failure.errno in (errno.EMFILE, errno.ENFILE):
+            self._short()
+        if not self._backoff.failures:
+            self._journal.accept_failing(os.strerror(failure.errno or 0))
+        self._backoff.failed()
+
+    def finish(self) -> Deferred[Any]:
+        """Close the ports for good; fires when they are closed."""
+        self.close()
+        self._finished = True
+        self._backoff.cancel()
+        closing = [port.close() for port in self._ports]
+        for closed in closing:
+            closed.addErrback(lambda failure: self._journal.port_trouble(str(failure.value)))
+        return gatherResults(closing)
