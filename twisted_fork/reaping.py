@@ -21,12 +21,13 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReadDescriptor,
 )
+from twisted.internet.process import reapProcessHandlers, unregisterReapProcessHandler
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork.later import Backoff
 
-__all__ = ["ForkedProcess", "GroupSweep", "reason_for"]
+__all__ = ["ForkedProcess", "GroupSweep", "reason_for", "take_over"]
 
 _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
@@ -65,6 +66,7 @@ class ForkedProcess:
 
     :param ended: is called once, after the child has been waited for, with a Failure
         of ProcessDone or ProcessTerminated.
+    :param pidfd: of the child, if there is one already; it is this object's from now on.
     :ivar usage: what the child has used, once it has ended: see getrusage(2).
     :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar pid: cannot become anybody else's before ``ended`` is called.
@@ -88,6 +90,7 @@ class ForkedProcess:
         clock: IReactorTime,
         pid: int,
         ended: Callable[[Failure], object],
+        pidfd: int | None = None,
     ) -> None:
         self.pid = pid
         self._reactor = reactor
@@ -98,7 +101,7 @@ class ForkedProcess:
         self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
         try:
-            self._fd = os.pidfd_open(pid)
+            self._fd = os.pidfd_open(pid) if pidfd is None else pidfd
         except OSError:
             self._backoff = Backoff(clock, self._watch)
             self._backoff.failed()
@@ -196,6 +199,38 @@ class ForkedProcess:
         self._over = True
         self._ended(reason_for(status))
         return True
+
+
+def take_over(
+    reactor: IReactorFDSet,
+    clock: IReactorTime,
+    process: IProcessTransport,
+    ended: Callable[[Failure], object],
+) -> IProcessTransport:
+    """
+    Wait in Twisted's place for what its spawnProcess has just started.
+
+    :param process: has no pipes.
+    :param ended: as for ForkedProcess; its ProcessProtocol is not told.
+    :returns: a ForkedProcess, and *process* is not to be used any more; or *process*, if
+        it has ended already or cannot be watched: Twisted tells its ProcessProtocol.
+    """
+    pid = process.pid
+    registered: object = reapProcessHandlers.get(pid)
+    if registered is not process:
+        return process
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, AttributeError):  # there is none in a Python built for old kernels
+        return process
+    try:
+        taken = ForkedProcess(reactor, clock, pid, ended, pidfd)
+    except OSError:  # the reactor can watch no more
+        os.close(pidfd)
+        return process
+    unregisterReapProcessHandler(pid, process)
+    process.pid = None
+    return taken
 
 
 class GroupSweep:

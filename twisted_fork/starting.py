@@ -31,14 +31,16 @@ class Starter:
     Starts fresh interpreters: templates and spawned children.
 
     :param stderr: the descriptor of their standard error.
+    :param stdout: likewise of their standard output.
     :param open_files: the limits on open files that they shall have, soft and hard: not
         those that the reactor process has raised its own to, since programs that use
         select(2) cannot live with more than 1024.
     """
 
-    def __init__(self, reactor: Any, stderr: int, open_files: tuple[int, int]) -> None:
+    def __init__(self, reactor: Any, stderr: int, open_files: tuple[int, int], stdout: int) -> None:
         self._reactor = reactor
         self._stderr = stderr
+        self._stdout = stdout
         self._open_files = open_files
 
     def start(
@@ -47,7 +49,7 @@ class Starter:
         """
         Start one in *role*, ``template`` or ``child``.
 
-        Its standard input is empty, its standard output ours, both unbuffered.
+        Its standard input is empty, and its output is not buffered.
 
         :param channel: its end of its channel; still the caller's to close.
         :raises OSError: no process can be made just now.
@@ -59,10 +61,12 @@ class Starter:
                 sys.executable,
                 [sys.executable, "-u", _INSIDE, role],
                 env={**os.environ, EAGER_BINDING: "1"},
-                childFDs={0: nothing, 1: 1, 2: self._stderr, CHANNEL: channel.fileno()},
+                childFDs={0: nothing, 1: self._stdout, 2: self._stderr, CHANNEL: channel.fileno()},
             )
         finally:
             os.close(nothing)
+        if transport.pid is None:  # it has ended already
+            return transport
         with suppress(OSError):
             resource.prlimit(transport.pid, resource.RLIMIT_NOFILE, self._open_files)
         return transport

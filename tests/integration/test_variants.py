@@ -12,7 +12,7 @@ import pytest
 
 from .clients import ask, connect, read_to_end, talk
 from .harness import Server
-from .processes import children, wait_until
+from .processes import children, wait_until, zombies
 
 
 @pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
@@ -95,3 +95,28 @@ def test_without_spares_children_are_made_for_the_connections(
         talk(client)
         assert server.spares() == {server.child_of(client)}
     wait_until(lambda: server.spares() == set(), "the child's end")
+
+
+@pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
+def test_spawned_children_are_waited_for_with_what_they_used(
+    serve: Callable[..., Server], reactor: str
+) -> None:
+    server = serve(reactor=reactor, launcher="spawn")
+    for number in range(10):
+        assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0 ", times=10)
+    used = server.find(r"child ended .* cpu=(\d+\.\d{3}) memory=(\d+)K")
+    assert len(used) == 10, server.tell()
+    assert all(0 < float(cpu) < 60 and int(memory) > 1_000 for cpu, memory in used)
+    wait_until(lambda: not zombies(server.pid), "every child to be waited for")
+
+
+def test_no_zombie_stays_of_spawned_children_that_are_killed(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(launcher="spawn", spares=3)
+    for pid in server.spares():
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for(f"idle child ended pid={pid} signal=SIGKILL")
+        assert pid not in children(server.pid)
+    wait_until(lambda: not zombies(server.pid), "every child to be waited for")

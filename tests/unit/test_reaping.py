@@ -9,10 +9,12 @@ from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport, IReadDescriptor
+from twisted.internet.process import Process, reapAllProcesses, reapProcessHandlers
+from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for
+from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for, take_over
 
 from .cases import Case
 from .fakes import FakeReactor
@@ -211,6 +213,125 @@ class WithoutPidfdTests(ProcessCase):
 
 
 real_pidfd_open = os.pidfd_open
+
+
+class Told(ProcessProtocol):
+    """Keeps what Twisted tells."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def connectionMade(self) -> None:
+        self.told.append("made")
+
+    def processExited(self, reason: Failure) -> None:
+        self.told.append("exited")
+
+    def processEnded(self, reason: Failure) -> None:
+        self.told.append(reason.value.exitCode)  # type: ignore[union-attr]
+
+
+class TakeOverTests(ProcessCase):
+    """Processes that Twisted has started, and that it would wait for."""
+
+    def spawn(self, status: int = 3) -> IProcessTransport:
+        """A process that exits with *status* as soon as it may; see let_go."""
+        self.protocol = Told()
+        process: IProcessTransport = Process(
+            self.reactor,
+            "/bin/sh",
+            ["sh", "-c", f"read line; exit {status}"],
+            {},
+            None,
+            self.protocol,
+            childFDs={0: self.reading},
+        )
+        self.pids.append(process.pid)
+        self.addCleanup(reapProcessHandlers.pop, process.pid, None)
+        return process
+
+    def let_go(self, children: int = 1) -> None:
+        os.write(self.writing, b"\n" * children)
+
+    def take(self, process: IProcessTransport) -> IProcessTransport:
+        return take_over(self.reactor, self.reactor, process, self.ends.append)
+
+    def left_to_twisted(self, process: IProcessTransport) -> None:
+        """It is still Twisted's, who waits for it."""
+        pid = process.pid
+        before = len(os.listdir("/proc/self/fd"))
+        self.assertIs(self.take(process), process)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+        self.let_go()
+        self.has_ended(pid)
+        reapAllProcesses()
+        self.assertEqual((self.protocol.told, self.ends), (["made", "exited", 3], []))
+        self.assertTrue(self.is_gone(pid))
+
+    def test_its_end_is_told_once_and_what_it_has_used(self) -> None:
+        process = self.spawn()
+        pid = process.pid
+        taken = self.take(process)
+        assert isinstance(taken, ForkedProcess)
+        self.assertEqual(taken.pid, pid)
+        self.let_go()
+        self.has_ended(pid)
+        reapAllProcesses()
+        self.assertFalse(self.is_gone(pid), "Twisted does not wait for it")
+        self.reactor.turn_until(lambda: self.ends)
+        self.assertEqual(self.how_it_ended(), (3, None))
+        self.assertTrue(self.is_gone(pid))
+        assert taken.usage is not None
+        self.assertGreater(taken.usage.ru_maxrss, 0)
+        self.assertEqual(self.protocol.told, ["made"])
+        self.assertEqual(self.reactor.readers, [])
+
+    def test_twisted_knows_nothing_of_it_any_more(self) -> None:
+        process = self.spawn()
+        taken = self.take(process)
+        self.assertNotIn(taken.pid, reapProcessHandlers)
+        self.assertRaises(ProcessExitedAlready, process.signalProcess, "KILL")
+        taken.signalProcess("KILL")
+        self.reactor.turn_until(lambda: self.ends)
+        self.assertEqual(self.how_it_ended(), (None, signal.SIGKILL))
+
+    def test_one_that_has_ended_and_was_not_waited_for_is_taken(self) -> None:
+        process = self.spawn()
+        self.let_go()
+        self.has_ended(process.pid)
+        self.take(process)
+        self.reactor.turn_until(lambda: self.ends)
+        self.assertEqual(self.how_it_ended(), (3, None))
+
+    def test_one_that_twisted_has_waited_for_is_not_taken(self) -> None:
+        process = self.spawn()
+        self.let_go()
+        self.has_ended(process.pid)
+        reapAllProcesses()
+        self.assertIs(self.take(process), process)
+        self.assertEqual((self.protocol.told, self.ends), (["made", "exited", 3], []))
+        self.assertEqual(self.reactor.readers, [])
+
+    def test_without_a_pidfd_it_is_left_to_twisted(self) -> None:
+        for error in (
+            OSError(errno.EMFILE, "too many open files"),
+            OSError(errno.ENOSYS, "not implemented"),
+            AttributeError("pidfd_open"),
+        ):
+
+            def refuse(pid: int, error: Exception = error) -> int:
+                raise error
+
+            self.patch(os, "pidfd_open", refuse)
+            self.left_to_twisted(self.spawn())
+
+    def test_what_the_reactor_cannot_watch_is_left_to_twisted(self) -> None:
+        def refuse(reader: IReadDescriptor) -> None:
+            raise OSError(errno.ENOSPC, "too many watches")
+
+        self.patch(self.reactor, "addReader", refuse)
+        self.left_to_twisted(self.spawn())
 
 
 class GroupSweepTests(ProcessCase):

@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any, cast
 
+from twisted.internet import process as twisted_process
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
@@ -15,6 +16,7 @@ from twisted_fork.accepted import Connection
 from twisted_fork.child import State
 from twisted_fork.handler import Echo
 from twisted_fork.pool import Pool
+from twisted_fork.reaping import ForkedProcess
 from twisted_fork.settings import Settings
 from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.starting import Starter, orders
@@ -23,11 +25,11 @@ from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
 
 
-class SpawnLauncherTests(Case):
-    """A pool and its spawn launcher; the other ends of all channels are the test's."""
+class SpawnCase(Case):
+    """A pool and its spawn launcher."""
 
     def setUp(self) -> None:
-        self.reactor = FakeReactor()
+        self.reactor = self.new_reactor()
         self.lines: list[str] = []
         self.peers = 0
         settings = Settings(launcher="spawn", spare_children=0, connections_per_child=2)
@@ -36,7 +38,7 @@ class SpawnLauncherTests(Case):
             self.reactor,
             journal,
             orders(Echo(), settings, listened_to=False),
-            Starter(self.reactor, 2, (1024, 1024)),
+            Starter(self.reactor, 2, (1024, 1024), 2),
         )
         self.pool = Pool(
             settings,
@@ -49,6 +51,9 @@ class SpawnLauncherTests(Case):
         )
         self.launcher.start(self.pool)
 
+    def new_reactor(self) -> FakeReactor:
+        return FakeReactor()
+
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""
         self.peers += 1
@@ -58,6 +63,10 @@ class SpawnLauncherTests(Case):
         self.addCleanup(connection.close)
         self.pool.serve(connection)
         return connection
+
+
+class SpawnLauncherTests(SpawnCase):
+    """The other ends of all channels are the test's."""
 
     def started(self, number: int = -1) -> tuple[FakeProcess, socket.socket]:
         """An interpreter that was started: its process, and its end of its channel."""
@@ -169,3 +178,97 @@ class SpawnLauncherTests(Case):
         self.connect()
         self.launcher.kill()
         self.assertEqual(self.started()[0].signals, ["KILL"])
+
+
+class ShellReactor(FakeReactor):
+    """Starts real processes, of a shell, instead of interpreters."""
+
+    script = "exit 0"
+
+    def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> Any:
+        command = ["sh", "-c", self.script]
+        streams = options["childFDs"]
+        return twisted_process.Process(
+            self, "/bin/sh", command, {}, None, protocol, childFDs=streams
+        )
+
+
+class WaitingTests(SpawnCase):
+    """Real processes, which are waited for."""
+
+    reactor: ShellReactor
+
+    def new_reactor(self) -> ShellReactor:
+        return ShellReactor()
+
+    def ends_at_once(self, script: str) -> None:
+        """Processes run *script*, and have ended when Twisted looks for the first time."""
+        register: Any = twisted_process.registerReapProcessHandler
+        self.reactor.script = script
+
+        def late(pid: int, process: Any) -> None:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            register(pid, process)
+
+        self.patch(twisted_process, "registerReapProcessHandler", late)
+
+    def test_the_waiting_is_taken_over(self) -> None:
+        self.reactor.script = "exec sleep 100"
+        self.pool.order_spare()
+        (child,) = self.pool.children
+        process = child.process
+        assert isinstance(process, ForkedProcess)
+        self.assertEqual(child.pid, process.pid)
+        self.assertNotIn(process.pid, twisted_process.reapProcessHandlers)
+        child.kill()
+        self.reactor.turn_until(lambda: not self.pool.children)
+        self.assertIsNotNone(process.usage)
+        self.assertEqual(self.lines, [f"idle child ended pid={child.pid} signal=SIGKILL"])
+        self.assertEqual(self.reactor.readers, [])
+        self.assertRaises(ChildProcessError, os.waitpid, process.pid, os.WNOHANG)
+
+    def test_one_that_ends_as_it_is_started_ends_once_with_its_status(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        self.ends_at_once("exit 7")
+        self.pool.order_spare()
+        (child,) = self.pool.children
+        child.kill()
+        self.assertEqual(self.lines, [])
+        self.reactor.advance(0)
+        self.assertEqual(self.lines, [f"idle child ended pid={child.pid} exit=7"])
+        self.assertIsNotNone(child.pid)
+        self.assertEqual(len(self.pool.children), 0)
+        self.assertEqual(self.reactor.readers, [])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertTrue(self.launcher.ready())
+        self.successResultOf(self.pool.stop())
+
+    def test_its_connection_is_handed_over_anew_but_not_for_ever(self) -> None:
+        self.ends_at_once("kill -9 $$")
+        connection = self.connect()
+        self.reactor.pump([0] * 10)
+        self.assertEqual(len([line for line in self.lines if "signal=SIGKILL" in line]), 3)
+        self.assertIn("no child took it", self.lines[-1])
+        self.assertEqual(connection.descriptor, -1)
+
+    def test_stopping_waits_for_it(self) -> None:
+        self.ends_at_once("exit 0")
+        self.pool.order_spare()
+        stopped = self.pool.stop()
+        self.assertNoResult(stopped)
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+
+    def test_without_a_pidfd_twisted_waits(self) -> None:
+        def refuse(pid: int) -> int:
+            raise OSError(errno.EMFILE, "too many open files")
+
+        self.patch(os, "pidfd_open", refuse)
+        self.reactor.script = "exit 5"
+        self.pool.order_spare()
+        (child,) = self.pool.children
+        assert child.pid is not None
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        twisted_process.reapAllProcesses()
+        self.assertEqual(self.lines, [f"idle child ended pid={child.pid} exit=5"])
+        self.assertEqual(len(self.pool.children), 0)
