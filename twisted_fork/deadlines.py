@@ -12,10 +12,12 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from twisted_fork import wire
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 from twisted_fork.reaping import ForkedProcess
+from twisted_fork.settings import Settings
 
 __all__ = ["Deadline", "end_group", "limit_of"]
 
@@ -81,8 +83,10 @@ class Deadline:
 
 def end_group(child: Child, number: signal.Signals) -> None:
     """
-    Send a signal to the child's process group, or to the child alone in the instant
-    before it leads one; whoever of the group is left when the child has ended is killed.
+    Send a signal to the child's process group, and to the child itself where it is not in
+    it: in the instant before it leads one, or when it has left it for another.  SIGKILL is
+    sent to it in any case, since it may leave just now.  Whoever of the group is left when
+    the child has ended is killed.
     """
     if child.process is None or child.pid is None:
         return
@@ -91,7 +95,10 @@ def end_group(child: Child, number: signal.Signals) -> None:
         child.process.ends_its_group = True
     try:
         os.killpg(child.pid, number)
+        reached = os.getpgid(child.pid) == child.pid and number != signal.SIGKILL
     except OSError:
+        reached = False
+    if not reached:
         child.signal(number.name.removeprefix("SIG"))
 
 
@@ -108,9 +115,27 @@ def end_rest_of_group(child: Child) -> None:
         pass
 
 
-def limit_of(child: Child, reason: Failure) -> str | None:
-    """Which limit has ended *child*; None if none has."""
+def limit_of(child: Child, reason: Failure, settings: Settings) -> str | None:
+    """
+    Which limit has ended *child*; None if none has.
+
+    What a child says with its exit status is believed where there is such a limit.
+    """
     ending: Any = reason.value
     if child.deadline is not None and child.deadline.limit is not None:
         return child.deadline.limit
+    if ending.signal == signal.SIGKILL and _used_up(child, settings.cpu_seconds):
+        return "cpu-seconds"
+    if ending.exitCode == wire.EXIT_MEMORY and settings.memory is not None:
+        return "memory"
+    if ending.exitCode == wire.EXIT_HANDSHAKE and settings.tls_certificate is not None:
+        return "handshake-timeout"
     return _LIMITS.get(ending.signal)
+
+
+def _used_up(child: Child, cpu_seconds: int | None) -> bool:
+    """Whether it had its CPU time: one that ignores SIGXCPU is killed a second later."""
+    usage = getattr(child.process, "usage", None)
+    if cpu_seconds is None or usage is None:
+        return False
+    return bool(usage.ru_utime + usage.ru_stime > cpu_seconds)

@@ -9,6 +9,7 @@ import resource
 from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.traffic import kept
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
@@ -35,30 +36,37 @@ def raise_limit() -> tuple[int, int]:
     return before
 
 
-def _per_child(settings: Settings) -> int:
-    """A busy child costs a pidfd; a channel if it lives on or is spawned; and its connection
-    if that may not be idle for ever."""
+def _per_child(settings: Settings, listens: bool) -> int:
+    """A busy child costs a pidfd; a channel if it lives on, is spawned or listened to; and
+    its connection if accounts are kept of it."""
     lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 1 + lives_on + (settings.idle_timeout is not None)
+    return 1 + (lives_on or listens) + kept(settings)
 
 
-def needed(settings: Settings, in_use: int) -> int:
-    """How many descriptors the reactor process needs at most."""
-    children = settings.max_children * _per_child(settings)
+def needed(settings: Settings, in_use: int, listens: bool = False) -> int:
+    """
+    How many descriptors the reactor process needs at most.
+
+    :param listens: the application wants the messages of handlers.
+    """
+    children = settings.max_children * _per_child(settings, listens)
     return in_use + _OWN + _ON_THEIR_WAY + 2 * settings.spare_children + children
 
 
-def most_children(settings: Settings, in_use: int, limit: int) -> int:
-    """How many children fit under *limit*; 0 or less if none does."""
+def most_children(settings: Settings, in_use: int, limit: int, listens: bool = False) -> int:
+    """How many children fit under *limit*; 0 or less if none does.  See needed."""
     rest = limit - in_use - _OWN - _ON_THEIR_WAY - 2 * settings.spare_children
-    return rest // _per_child(settings)
+    return rest // _per_child(settings, listens)
 
 
-def check(settings: Settings, uses_select: bool, in_use: int | None = None) -> None:
+def check(
+    settings: Settings, uses_select: bool, listens: bool = False, in_use: int | None = None
+) -> None:
     """
     See that all children fit.
 
     :param uses_select: the reactor is Twisted's select reactor.
+    :param listens: see needed.
     :param in_use: descriptors that are open already; by default, this process's.
     :raises InvalidSetting: they do not; it names the number that would.
     """
@@ -69,11 +77,12 @@ def check(settings: Settings, uses_select: bool, in_use: int | None = None) -> N
         limit = 2**31 - 1
     if uses_select:
         limit = min(limit, _SELECT)
-    if needed(settings, in_use) > limit:
-        most = most_children(settings, in_use, limit)
+    wanted = needed(settings, in_use, listens)
+    if wanted > limit:
+        most = most_children(settings, in_use, limit, listens)
         who = "the select reactor can watch" if uses_select else "this process may open"
         fits = f"--max-children {most} would fit" if most > 0 else "use fewer spare children"
         raise InvalidSetting(
             f"--max-children cannot be {settings.max_children!r}: it needs"
-            f" {needed(settings, in_use)} descriptors and {who} {limit}; {fits}"
+            f" {wanted} descriptors and {who} {limit}; {fits}"
         )

@@ -116,9 +116,14 @@ class Program:
         return plain and limits.order(settings) is None
 
     def order(self) -> dict[str, Any]:
-        """What a template is told: plain values."""
+        """
+        What a template is told: plain values.
+
+        :raises InvalidHandler: the program has vanished.
+        """
         found = shutil.which(self.argv[0])
-        assert found is not None
+        if found is None:
+            raise InvalidHandler(f"{self.argv[0]} is not found any more")
         return {
             "kind": "program",
             "path": os.path.abspath(found),

@@ -111,9 +111,10 @@ class Journal:
         """An accepted connection is closed without having been served."""
         self._warn(f"connection refused peer={peer} reason={reason!r}")
 
-    def given_up_more(self, source: str, more: int) -> None:
-        """Further connections of a source that were refused within the same second."""
-        self._warn(f"connections refused source={source} more={more}")
+    def given_up_more(self, source: str, more: int, reason: str) -> None:
+        """Connections of a source that were refused since the last line about it; *reason* is
+        that of the latest."""
+        self._warn(f"connections refused source={source} more={more} reason={reason!r}")
 
     def penalized(self, source: str, seconds: float) -> None:
         """A source is refused for a while, since a child that served it came to grief."""
@@ -154,6 +155,10 @@ class Journal:
     def child_stuck(self, pid: int | None, peer: str, seconds: float) -> None:
         """A child does not take the connection that it was given, and is killed."""
         self._warn(f"child stuck pid={pid} peer={peer} seconds={seconds:.1f}: killed")
+
+    def child_stays(self, pid: int | None, peer: str, seconds: float) -> None:
+        """A child that serves nothing does not go when it is told to, and is killed."""
+        self._warn(f"child stays pid={pid} last peer={peer or None} seconds={seconds:.1f}: killed")
 
     def launch_failing(self, reason: str) -> None:
         """No child can be made just now; the first line of a failing spell."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
-from twisted_fork.handler import Handler, InvalidHandler
+from twisted_fork.handler import Handler, Imported, InvalidHandler
 from twisted_fork.listening import CannotListen
 from twisted_fork.notify import Notifier
 from twisted_fork.options import ServerOptions, refuse
@@ -34,7 +34,7 @@ def make(options: ServerOptions, handler: Handler) -> ForkingService:
     :raises SystemExit: something is wrong; told in one line.
     """
     here = os.getcwd()
-    if here not in sys.path:
+    if isinstance(handler, Imported) and here not in sys.path:
         sys.path.insert(0, here)
     try:
         service = TwistdService(options.endpoints, handler, options.settings)

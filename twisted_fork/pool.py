@@ -11,7 +11,6 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
@@ -21,11 +20,12 @@ from twisted.python.failure import Failure
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
-from twisted_fork.deadlines import Deadline, end_group, end_rest_of_group, limit_of
+from twisted_fork.deadlines import end_group, end_rest_of_group
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.launcher import Impossible, Launcher
 from twisted_fork.roster import Roster
+from twisted_fork.serving import Serving
 from twisted_fork.settings import Settings
 from twisted_fork.sources import Sources
 from twisted_fork.upkeep import Upkeep
@@ -46,8 +46,7 @@ class Pool:
         or has not been asked.
     :param last_words: is called with the pid of a child that has not ended well,
         before that is logged.
-    :param crashed: is called with the source of a connection whose child was ended by a
-        signal.
+    :param crashed: see Serving.
     """
 
     def __init__(
@@ -70,17 +69,15 @@ class Pool:
         self._clock = clock
         self._protocol = protocol
         self._listens = protocol.listens()
-        limits = (settings.idle_timeout, settings.session_timeout)
-        self._limited = any(limit is not None for limit in limits)
         self._room = room
         self._last_words = last_words
-        self._crashed = crashed
         self._waiting: deque[Connection] = deque()
         self._reserved = 0
         self._refused = True
         self._failed = 0.0
         self._placing = False
         self.sources = Sources()
+        self._serving = Serving(settings, clock, journal, self.sources, crashed)
         self._backoff = Backoff(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
@@ -138,6 +135,8 @@ class Pool:
         """Let a child go that serves nothing."""
         self.children.move(child, Event.DISMISSED)
         child.close_channel()
+        child.since = self._clock.seconds()
+        self.upkeep.watch()
 
     def renew(self) -> None:
         """Children from now on are of a new generation: let the old go as they get idle."""
@@ -203,18 +202,10 @@ class Pool:
         :raises Breach: it was given none.
         """
         self.children.move(child, Event.TAKEN)
-        assert child.connection is not None
-        if self.settings.idle_timeout is None:
-            child.connection.close()
-        else:
-            child.traffic = child.connection.traffic()
-        child.connection = None
-        if self._limited:
-            self._limit(child)
+        self._serving.began(child)
         child.left -= 1
         if not child.left and not self._listens:
             child.close_channel()
-        self.journal.handed_over(child.peer, child.pid)
         self._tell(child.protocol.connection_taken, child.peer)
 
     def said(self, child: Child, message: wire.Message) -> None:
@@ -278,7 +269,7 @@ class Pool:
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
-            self._served(child, reason)
+            self._serving.ended(child, reason, self.stopping)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
             if not self.stopping:
@@ -346,44 +337,15 @@ class Pool:
             child.kill()
         self.upkeep.watch()
 
-    def _limit(self, child: Child) -> None:
-        settings = self.settings
-        child.deadline = Deadline(
-            self._clock,
-            self.journal,
-            child,
-            settings.session_timeout,
-            settings.idle_timeout,
-            settings.grace,
-        )
-
-    def _served(self, child: Child, reason: Failure) -> None:
-        """A child that served a connection has ended."""
-        self.sources.ended(child.source)
-        limit = limit_of(child, reason)
-        ending: Any = reason.value
-        if (ending.signal is not None or limit is not None) and not self.stopping:
-            self._crashed(child.source)
-        seconds = self._clock.seconds() - child.since
-        self.journal.ended(
-            child.peer,
-            child.pid,
-            reason_text(reason),
-            seconds,
-            None if child.traffic is None else child.traffic.amount(),
-            getattr(child.process, "usage", None),
-            limit,
-        )
-
     def _ready(self, child: Child) -> None:
         if not child.left:
             raise Breach("ready after its last connection")
-        seconds = self._clock.seconds() - child.since
+        if child.deadline is not None and child.deadline.limit is not None:
+            child.close_channel()  # it comes too late, if it is true: what was begun goes on
+            return
+        since = child.since
         self._idle_now(child, Event.READY)
-        self.sources.ended(child.source)
-        amount = None if child.traffic is None else child.traffic.amount()
-        child.over()
-        self.journal.ready_again(child.peer, child.pid, seconds, amount)
+        self._serving.over(child, since)
         self._settle()
 
     def _idle_now(self, child: Child, event: Event) -> None:

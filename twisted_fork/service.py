@@ -19,10 +19,11 @@ from twisted_fork.child import ChildProtocol, State
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
-from twisted_fork.handler import Handler, InvalidHandler, Program, handler_from
+from twisted_fork.gate import Gate
+from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
-from twisted_fork.listening import Gate, Port, endpoint_from, open_port, require_plain
+from twisted_fork.listening import Port, endpoint_from, open_port, require_plain
 from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
@@ -97,7 +98,7 @@ class ForkingService(Service):
         :raises InvalidSetting: settings and handler do not go together, or the children
             would need too many descriptors.
         """
-        descriptors.check(self.settings, _uses_select(self._reactor))
+        descriptors.check(self.settings, _uses_select(self._reactor), self._protocol.listens())
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
@@ -169,12 +170,15 @@ class ForkingService(Service):
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
         self._stderr = StandardError(self._reactor, self._journal, self.reload)
-        starter = starting.Starter(self._reactor, self._stderr.theirs, open_files)
+        theirs = self._stderr.theirs
+        # ours may be the log itself, and children are not to write that
+        stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else theirs
+        starter = starting.Starter(self._reactor, theirs, open_files, stdout)
         settings = self.settings
         launcher: Launcher
         if isinstance(self._handler, Program) and self._handler.direct(settings):
             settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._handler, self._stderr.theirs, open_files)
+            launcher = ExecLauncher(self._reactor, self._handler, theirs, open_files)
         else:
             made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher
             launcher = made(self._reactor, self._journal, self._orders(), starter)
@@ -238,12 +242,19 @@ class ForkingService(Service):
     def reload(self) -> None:
         """
         Load the handler and the certificates anew: a new template is started, and takes
-        over when it is ready.  Spares of the old one go, busy children finish.  If it does
-        not become ready the old one goes on, and the log says so.
+        over when it is ready.  Spares of the old one go, busy children finish.  If it cannot
+        be started, or does not become ready, the old one goes on, and the log says so.
         """
-        if self._pool is not None and self.running:
-            self._journal.reloading()
-            self._pool.launcher.reload(self._orders()).addCallback(lambda _: self.settled())
+        if self._pool is None or not self.running:
+            return
+        self._journal.reloading()
+        try:
+            orders = self._orders()
+        except (InvalidHandler, InvalidSetting, OSError) as why:
+            self._journal.reload_failed(f"reason={str(why)!r}")
+            self.settled()
+        else:
+            self._pool.launcher.reload(orders).addCallback(lambda _: self.settled())
 
     def settled(self) -> None:
         """Called when connections are accepted after a start, and when a reload is over; to

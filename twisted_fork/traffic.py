@@ -2,9 +2,10 @@
 What went over a TCP connection, and when, as the kernel tells it: the connection is not
 read for that.
 
-Only where idle connections are to be ended does the reactor process keep its descriptor of
-a connection, to ask for this; a child that wants its peer to see the end while it goes on
-itself then has to shut the connection down (shutdown(2)), not only close it.
+For that the reactor process keeps its descriptor of a connection until it is over; it
+does not where nobody asks: with ``--quiet``, and no ``--idle-timeout``.  While it is kept,
+a child that wants its peer to see the end and goes on itself has to shut the connection
+down (shutdown(2)), not only close it, as the children's own code does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import _socket
 import struct
 from typing import NamedTuple
 
-__all__ = ["Amount", "Traffic"]
+from twisted_fork.settings import Settings
+
+__all__ = ["Amount", "Traffic", "kept"]
 
 _ALL = 256
 """Bytes of struct tcp_info (linux/tcp.h) that are asked for, more than are looked at."""
@@ -27,6 +30,11 @@ _COUNTED = struct.Struct("=B119xQQ64xQQ")
 _CLOSED = 7
 _PEER_HAS_ENDED = frozenset((6, 8, 9, 11))
 """TCP_TIME_WAIT, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING (net/tcp_states.h)."""
+
+
+def kept(settings: Settings) -> bool:
+    """Whether accounts are kept of TCP connections."""
+    return settings.idle_timeout is not None or not settings.quiet
 
 
 class Amount(NamedTuple):
@@ -55,7 +63,10 @@ class Traffic:
 
     def amount(self) -> Amount | None:
         """What has been received and sent by now; None if this kernel does not tell all."""
-        info = self._info()
+        try:
+            info = self._info()
+        except OSError:
+            return None
         if len(info) < _COUNTED.size:
             return None
         state, acknowledged, received, sent, again = _COUNTED.unpack_from(info)

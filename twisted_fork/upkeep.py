@@ -8,12 +8,14 @@ server has none.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork import policy
 from twisted_fork.child import State
+from twisted_fork.deadlines import end_group
 from twisted_fork.later import Backoff, Later
 
 if TYPE_CHECKING:
@@ -35,8 +37,11 @@ _SURPLUS = 10.0
 """Seconds without a new connection after which surplus children go."""
 
 _STUCK = 5.0
-"""Seconds for a child that lives to take its connection: it only has to be
-scheduled.  One that is not yet alive is the launcher's to judge."""
+"""Seconds for a child that lives to take its connection, or to go when it is told to: it
+only has to be scheduled.  One that is not yet alive is the launcher's to judge."""
+
+_PENDING = (State.ORDERED, State.BEARING, State.GIVEN, State.LEAVING)
+"""In these a child shall not stay for long."""
 
 
 class Upkeep:
@@ -125,9 +130,12 @@ class Upkeep:
             if child.state is State.GIVEN and waited >= _STUCK:
                 self._pool.journal.child_stuck(child.pid, child.peer, waited)
                 child.kill()
-            elif child.state in (State.ORDERED, State.BEARING, State.GIVEN):
+            elif child.state is State.LEAVING and waited >= _STUCK:
+                self._pool.journal.child_stays(child.pid, child.peer, waited)
+                end_group(child, signal.SIGKILL)
+            elif child.state in _PENDING:
                 pending = True
-                if waited >= _STUCK:
+                if waited >= _STUCK and child.state is not State.LEAVING:
                     self._pool.launcher.stuck(child, waited)
         if pending:
             self._stuck.arm(_STUCK)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIVE",
     "CONNECTION",
+    "EXIT_HANDSHAKE",
+    "EXIT_MEMORY",
     "FAILED",
     "FORK",
     "MAX_PAYLOAD",
@@ -75,6 +77,13 @@ TELL = b"M"
 
 CARRIES_CONNECTION = 1
 CARRIES_CHANNEL = 2
+
+EXIT_MEMORY = 250
+"""Exit status of a child whose handler ran out of memory.  This one and the next are numbers
+that neither sysexits.h, shells nor systemd use, so that programs hardly do."""
+
+EXIT_HANDSHAKE = 251
+"""Exit status of a child whose peer took too long to shake hands."""
 
 MAX_PAYLOAD = 64 * 1024
 """The most bytes that a child may put into one message."""

@@ -129,8 +129,7 @@ def test_what_a_handler_prints_is_found(serve: Serve, launcher: str) -> None:
     server = forkserve(serve, "failing:obeys", launcher=launcher)
     pid, _, answer = fail(server, "prints")
     assert answer == b"printed"
-    # standard output is the server's own
-    server.wait_for(r"(?m)^this is printed$")
+    server.wait_for(f"child wrote pid={pid}: this is printed\n")
     server.wait_for(f"child wrote pid={pid}: this is an error\n")
     server.wait_for(f"child wrote pid={pid}: this has no end\n")
 

@@ -43,7 +43,7 @@ def assert_holds_streams_and(pid: int, server: Server, more: int) -> set[str]:
     held = descriptors(pid)
     streams = {number: held.pop(number) for number in STREAMS}
     assert streams[0] == os.devnull
-    assert streams[1] == str(server.log_file)
+    assert streams[1] == streams[2]
     assert streams[2].startswith("socket:")
     assert len(held) == len(set(held.values())) == more
     assert all(target.startswith("socket:") for target in held.values())
@@ -109,16 +109,6 @@ def test_the_template_holds_its_channel_and_nothing_else(serve: Callable[..., Se
     assert_holds_streams_and(server.template(), server, 1)
     for client in clients:
         client.close()
-
-
-def test_the_reactor_process_keeps_no_connection_that_it_has_handed_over(
-    serve: Callable[..., Server], launcher: str
-) -> None:
-    server = serve(launcher=launcher)
-    with connect(server.address) as client:
-        talk(client)
-        server.child_of(client)
-        assert inode_of_servers_end(client) not in descriptors(server.pid).values()
 
 
 def test_every_child_leads_a_process_group_of_its_own(

@@ -6,15 +6,18 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from twisted_fork import wire
 from twisted_fork.child import Child, ChildProtocol
 from twisted_fork.deadlines import Deadline, end_group, limit_of
 from twisted_fork.reaping import ForkedProcess
+from twisted_fork.settings import Settings
 from twisted_fork.traffic import Traffic
 
 from .cases import Case
@@ -160,6 +163,22 @@ class EndGroupTests(DeadlineCase):
         end_group(self.child, signal.SIGTERM)
         self.assertEqual(self.process.signals, ["TERM"])
 
+    def test_so_is_one_that_has_left_its_group(self) -> None:
+        leads = True
+        self.patch(os, "getpgid", lambda pid: pid if leads else pid + 1)
+        end_group(self.child, signal.SIGTERM)
+        self.assertEqual(self.process.signals, [])
+        leads = False
+        end_group(self.child, signal.SIGTERM)
+        self.assertEqual(self.process.signals, ["TERM"])
+        self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)] * 2)
+
+    def test_sigkill_reaches_the_child_wherever_it_goes(self) -> None:
+        self.patch(os, "getpgid", lambda pid: pid)
+        end_group(self.child, signal.SIGKILL)
+        self.assertEqual(self.process.signals, ["KILL"])
+        self.assertEqual(self.groups, [(NO_PID, signal.SIGKILL)])
+
     def test_one_that_has_not_lived_yet_is_not_signalled(self) -> None:
         end_group(Child(2, ChildProtocol(), 0.0, 1), signal.SIGTERM)
         self.assertEqual(self.groups, [])
@@ -206,17 +225,41 @@ def _lead_a_deaf_grandchild(write: int) -> None:
 class LimitOfTests(DeadlineCase):
     """Which limit ended a child."""
 
-    def of(self, ending: ProcessDone | ProcessTerminated) -> str | None:
-        return limit_of(self.child, Failure(ending))
+    def of(self, ending: ProcessDone | ProcessTerminated, **given: Any) -> str | None:
+        return limit_of(self.child, Failure(ending), Settings(**given))
 
     def test_the_kernels_own_signals_tell(self) -> None:
         self.assertEqual(self.of(ProcessTerminated(None, signal.SIGXCPU)), "cpu-seconds")
         self.assertEqual(self.of(ProcessTerminated(None, signal.SIGXFSZ)), "file-size")
 
     def test_another_end_is_no_limits(self) -> None:
-        self.assertIsNone(self.of(ProcessDone(0)))
-        self.assertIsNone(self.of(ProcessTerminated(1)))
-        self.assertIsNone(self.of(ProcessTerminated(None, signal.SIGSEGV)))
+        every = {"cpu_seconds": 1, "memory": 2**30, "tls_certificate": "cert.pem"}
+        for ending in (
+            ProcessDone(0),
+            ProcessTerminated(1),
+            ProcessTerminated(None, signal.SIGSEGV),
+            ProcessTerminated(None, signal.SIGKILL),
+        ):
+            self.assertIsNone(self.of(ending))
+            self.assertIsNone(self.of(ending, **every))
+
+    def test_a_child_that_ran_out_of_memory_says_so(self) -> None:
+        ending = ProcessTerminated(wire.EXIT_MEMORY)
+        self.assertEqual(self.of(ending, memory=2**30), "memory")
+        self.assertIsNone(self.of(ending))
+
+    def test_a_child_whose_peer_did_not_shake_hands_says_so(self) -> None:
+        ending = ProcessTerminated(wire.EXIT_HANDSHAKE)
+        self.assertEqual(self.of(ending, tls_certificate="cert.pem"), "handshake-timeout")
+        self.assertIsNone(self.of(ending))
+
+    def test_killed_after_its_cpu_time_it_had_ignored_the_signal(self) -> None:
+        ending = ProcessTerminated(None, signal.SIGKILL)
+        for used, limit in ((2.01, "cpu-seconds"), (1.9, None)):
+            usage = SimpleNamespace(ru_utime=used - 0.5, ru_stime=0.5)
+            self.child.process = cast(Any, SimpleNamespace(usage=usage))
+            self.assertEqual(self.of(ending, cpu_seconds=2), limit)
+            self.assertIsNone(self.of(ending))
 
     def test_a_time_limit_is_told_however_the_child_ended(self) -> None:
         self.limit(session=1)

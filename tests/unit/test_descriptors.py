@@ -19,6 +19,8 @@ some_settings = st.builds(
     spare_children=st.integers(0, 300),
     connections_per_child=st.integers(1, 3),
     launcher=st.sampled_from(["fork", "spawn"]),
+    quiet=st.booleans(),
+    idle_timeout=st.sampled_from([None, 1.0]),
 )
 in_use = st.integers(0, 2000)
 limits = st.integers(0, 20_000)
@@ -37,6 +39,12 @@ class BudgetTests(Case):
         if most >= 0:
             more = replace(settings, max_children=most + 1)
             self.assertGreater(needed(more, in_use), limit)
+
+    @given(some_settings, in_use)
+    def test_one_that_is_listened_to_has_a_channel(self, settings: Settings, in_use: int) -> None:
+        more = needed(settings, in_use, listens=True) - needed(settings, in_use)
+        has_one = settings.connections_per_child > 1 or settings.launcher == "spawn"
+        self.assertEqual(more, 0 if has_one else settings.max_children)
 
     @given(some_settings, in_use)
     def test_every_child_costs_something(self, settings: Settings, in_use: int) -> None:

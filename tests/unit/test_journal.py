@@ -82,7 +82,10 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     ),
     (lambda j: j.breach(7, "", "x"), "child broke the rules pid=7 peer=None reason='x': killed"),
     (lambda j: j.given_up(PEER, "why"), f"connection refused peer={PEER} reason='why'"),
-    (lambda j: j.given_up_more(PEER, 3), f"connections refused source={PEER} more=3"),
+    (
+        lambda j: j.given_up_more(PEER, 3, "why"),
+        f"connections refused source={PEER} more=3 reason='why'",
+    ),
     (lambda j: j.penalized(PEER, 2.5), f"penalty source={PEER} seconds=2.5"),
     (lambda j: j.child_wrote(7, "text"), "child wrote pid=7: text"),
     (
@@ -105,6 +108,10 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     ),
     (lambda j: j.template_stuck(7, 5), "template stuck pid=7 seconds=5.0: killed"),
     (lambda j: j.child_stuck(7, PEER, 5), f"child stuck pid=7 peer={PEER} seconds=5.0: killed"),
+    (
+        lambda j: j.child_stays(7, PEER, 5),
+        f"child stays pid=7 last peer={PEER} seconds=5.0: killed",
+    ),
     (
         lambda j: j.launch_failing("why"),
         "cannot start children: why; connections wait, trying again",

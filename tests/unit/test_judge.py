@@ -20,7 +20,7 @@ class JudgeCase(Case):
     """A judge over a pool among fakes."""
 
     def make(self, **given: Any) -> Judge:
-        self.world = World(**given)
+        self.world = World(quiet=True, **given)  # no accounts of what is no socket
         self.judge = Judge(self.world.settings, self.world.pool)
         return self.judge
 
@@ -99,6 +99,8 @@ class JudgeTests(JudgeCase):
         assert self.judge.penalties is not None
         self.judge.penalties.offended(SOMEBODY, 0.0)
         self.assertEqual(self.verdict(now=10.0), "penalty, 50 seconds left")
+        self.assertEqual(self.verdict(now=58.5), "penalty, 2 seconds left")
+        self.assertEqual(self.verdict(now=59.999), "penalty, 1 seconds left")
         self.assertIsNone(self.verdict("192.0.2.2", now=10.0))
         self.assertIsNone(self.verdict(now=60.0))
 
@@ -107,7 +109,7 @@ class AdmissionTests(Case):
     """What becomes of connections; they are real ones."""
 
     def make(self, **given: Any) -> Admission:
-        self.world = World(**given)
+        self.world = World(quiet=True, **given)  # no accounts of what is no socket
         self.reactor = FakeReactor()
         self.lines: list[str] = []
         self.admission = Admission(
@@ -193,7 +195,8 @@ class AdmissionTests(Case):
             self.come(port=port)
         self.assertEqual(len(self.lines), 1)
         pass_time(self.reactor, 1)
-        self.assertEqual(self.lines[1:], [f"connections refused source={SOMEBODY} more=4"])
+        told = f"connections refused source={SOMEBODY} more=4 reason='not allowed'"
+        self.assertEqual(self.lines[1:], [told])
 
 
 class SettingsTests(Case):

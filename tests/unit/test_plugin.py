@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import sys
 from typing import Any
 
 from twisted_fork import starting
 from twisted_fork.forkecho import Options, makeService
-from twisted_fork.plugin import TwistdService
+from twisted_fork.handler import Echo, Imported
+from twisted_fork.plugin import TwistdService, make
 
 from .cases import Case
 from .test_service import ServiceCase
@@ -103,6 +105,15 @@ class MakingTests(Case):
         self.assertEqual(end.exception.code, 1)
         self.assertEqual(err.getvalue().count("\n"), 1)
         return err.getvalue()
+
+    def test_only_a_handler_that_is_imported_is_looked_for_here(self) -> None:
+        for handler, looked_for in ((Echo(), False), (Imported("served", "upper"), True)):
+            sys.path[:] = ["/elsewhere"]
+            options = Options()
+            options.parseOptions(["-l", "nonsense"])
+            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+                make(options, handler)
+            self.assertEqual(os.getcwd() in sys.path, looked_for)
 
     def test_a_port_that_cannot_be_opened_is_named(self) -> None:
         self.assertIn("twistd forkecho: nonsense: ", self.refusal("-l", "nonsense"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from itertools import pairwise
 from typing import cast
@@ -19,6 +20,7 @@ from .fakes import (
     RecordingProtocol,
     World,
     channel_of,
+    pass_time,
     process_of,
 )
 
@@ -312,6 +314,20 @@ class LivingOnTests(Case):
         channel = channel_of(child)
         self.serve_one(world, child)
         self.assertEqual((child.left, channel.closed, child.channel), (0, True, None))
+
+    def test_one_whose_time_is_up_is_not_believed_that_it_is_ready(self) -> None:
+        self.patch(os, "killpg", lambda group, number: None)
+        world = World(connections_per_child=3, session_timeout=10.0)
+        child = world.spare()
+        self.serve_one(world, child)
+        pass_time(world.clock, 10.1)
+        world.says(child, wire.READY)
+        self.assertIs(child.state, State.SERVING)
+        self.assertIsNone(child.channel)
+        pass_time(world.clock, world.settings.grace)
+        self.assertEqual(process_of(child).signals[-1], "KILL")
+        world.end(child, signal.SIGKILL)
+        self.assertIn("limit=session-timeout", world.lines[-1])
 
     def test_more_than_that_is_a_breach(self) -> None:
         for protocol in (RecordingProtocol, ListeningProtocol):

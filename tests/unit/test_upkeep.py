@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from itertools import pairwise
 from typing import Any
@@ -190,6 +191,20 @@ class StuckTests(Case):
         pass_time(world.clock, 6)
         stuck = {child for child, seconds in world.launcher.stuck_ones if seconds >= 5}
         self.assertEqual(stuck, set(world.launcher.launched))
+
+    def test_one_that_does_not_go_when_it_is_told_to_is_killed(self) -> None:
+        groups: list[tuple[int, int]] = []
+        self.patch(os, "killpg", lambda *which: groups.append(which))
+        world = World(connections_per_child=2)
+        child = world.spare()
+        world.pool.renew()
+        self.assertEqual(child.state, State.LEAVING)
+        pass_time(world.clock, 4)
+        self.assertEqual(process_of(child).signals, [])
+        pass_time(world.clock, 7)
+        self.assertIn(f"child stays pid={child.pid} last peer=None", world.lines[0])
+        self.assertIn("KILL", process_of(child).signals)
+        self.assertIn((child.pid, signal.SIGKILL), groups)
 
     def test_it_goes_on_looking_while_there_is_somebody_to_look_after(self) -> None:
         world = World()

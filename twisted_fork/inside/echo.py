@@ -162,22 +162,18 @@ def serve_descriptor(descriptor: int, *_: object) -> None:
 
     A peer that goes away is no fault.
     """
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
-    try:
-        if serve(connection):
-            connection.close()
-        else:
-            closing.close(connection)
-    except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        connection.close()
+    _serve_and_close(descriptor, serve)
 
 
 def serve_and_print_descriptor(descriptor: int, *_: object) -> None:
     """As serve_descriptor; what is received is also written to standard output."""
+    _serve_and_close(descriptor, serve_and_print)
+
+
+def _serve_and_close(descriptor: int, serving: Callable[[_socket.socket], bool]) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
-        serve_and_print(connection)
-        closing.close(connection)
+        closing.close(connection, serving(connection))
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
         connection.close()
 

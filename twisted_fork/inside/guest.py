@@ -5,6 +5,7 @@ Serving a connection with somebody else's code: whatever is not the plain echo.
 from __future__ import annotations
 
 import socket
+import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import about, closing, echo, importing
@@ -92,6 +93,9 @@ class Guest:
         about.connection().local  # noqa: B018 - asked for while this socket can tell
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
+        except TimeoutError as failure:
+            sys.stderr.write(f"TLS handshake failed: {failure}\n")
+            raise SystemExit(wire.EXIT_HANDSHAKE) from None
         except OSError as failure:
             raise SystemExit(f"TLS handshake failed: {failure}") from None
         try:

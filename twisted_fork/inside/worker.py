@@ -157,7 +157,7 @@ def report(raised: BaseException) -> int:
         trace = trace.tb_next
     lines = traceback.format_exception(type(raised), raised, trace or raised.__traceback__)
     sys.stderr.write("".join(lines))
-    return 1
+    return wire.EXIT_MEMORY if isinstance(raised, MemoryError) else 1
 
 
 def exit_now(status: int) -> NoReturn:

@@ -33,7 +33,7 @@ ENDINGS = {
     "crashes": r"signal=SIGSEGV ",
     "recurses": r"exit=1 ",
     "recurses_in_c": r"(?:signal=SIGSEGV|exit=1) ",
-    "allocates": r"exit=1 ",
+    "allocates": r"exit=250 .* limit=memory",
     # a second of CPU time may take long where others want the CPU too
     "spins": r"signal=\w+ .* limit=(?:cpu-seconds|session-timeout)",
     "sleeps": r"signal=SIGTERM .* limit=session-timeout",

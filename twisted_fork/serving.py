@@ -1,0 +1,102 @@
+"""
+From when a child has taken a connection until that is over: its limits, its accounts,
+its lines in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from twisted_fork.child import Child
+from twisted_fork.deadlines import Deadline, limit_of
+from twisted_fork.journal import Journal, reason_text
+from twisted_fork.settings import Settings
+from twisted_fork.sources import Sources
+from twisted_fork.traffic import Amount, kept
+
+__all__ = ["Serving"]
+
+
+class Serving:
+    """
+    Looks after the connections that children have taken.
+
+    :param crashed: is called with the source of a connection whose child was ended by a
+        signal, or by a limit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        journal: Journal,
+        sources: Sources,
+        crashed: Callable[[str], object],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._sources = sources
+        self._crashed = crashed
+        limits = (settings.idle_timeout, settings.session_timeout)
+        self._limited = any(limit is not None for limit in limits)
+
+    def began(self, child: Child) -> None:
+        """
+        *child* has taken its connection.  The reactor process's own descriptor of it goes,
+        unless accounts are kept.
+        """
+        settings, connection = self._settings, child.connection
+        assert connection is not None
+        if kept(settings):
+            child.traffic = connection.traffic()
+        else:
+            connection.close()
+        child.connection = None
+        if self._limited:
+            child.deadline = Deadline(
+                self._clock,
+                self._journal,
+                child,
+                settings.session_timeout,
+                settings.idle_timeout,
+                settings.grace,
+            )
+        self._journal.handed_over(child.peer, child.pid)
+
+    def over(self, child: Child, since: float) -> None:
+        """*child* is done with the connection that it was given at *since*, and lives on."""
+        seconds = self._clock.seconds() - since
+        self._sources.ended(child.source)
+        amount = _amount(child)
+        child.over()
+        self._journal.ready_again(child.peer, child.pid, seconds, amount)
+
+    def ended(self, child: Child, reason: Failure, stopping: bool) -> None:
+        """
+        *child* has ended, and with it its connection.
+
+        :param stopping: and perhaps only because we are shutting down.
+        """
+        self._sources.ended(child.source)
+        limit = limit_of(child, reason, self._settings)
+        ending: Any = reason.value
+        if (ending.signal is not None or limit is not None) and not stopping:
+            self._crashed(child.source)
+        self._journal.ended(
+            child.peer,
+            child.pid,
+            reason_text(reason),
+            self._clock.seconds() - child.since,
+            _amount(child),
+            getattr(child.process, "usage", None),
+            limit,
+        )
+
+
+def _amount(child: Child) -> Amount | None:
+    return None if child.traffic is None else child.traffic.amount()
