@@ -105,6 +105,9 @@ class ExecLauncher:
         self._pool.journal.reloaded(None)
         return succeed(True)
 
+    def streams_changed(self) -> None:
+        """Each has what there is when it is executed."""
+
     def stop(self) -> Deferred[None]:
         return succeed(None)
 

@@ -165,6 +165,13 @@ class ForkLauncher:
             self._reload_is_over(False)
         return over
 
+    def streams_changed(self) -> None:
+        for template in list(self._templates):
+            try:
+                template.channel.send(*self._starter.streams())
+            except OSError:
+                template.kill()
+
     def stop(self) -> Deferred[None]:
         self._restart.cancel()
         self._stopped = Deferred()

@@ -91,6 +91,11 @@ class _Acceptor:
         )
 
 
+_CALM = 1.0
+"""Seconds without a failure after which a spell of them is over: while one descriptor at a
+time becomes free and is taken, success and failure alternate."""
+
+
 class Gate:
     """
     All ports of a service, open for connections or closed together.
@@ -119,6 +124,8 @@ class Gate:
         self._open = False
         self._announced = False
         self._finished = False
+        self._troubles = 0
+        self._troubled = 0.0
         self._backoff = Backoff(reactor, self.open)
 
     def open(self) -> bool:
@@ -147,8 +154,11 @@ class Gate:
 
     def passed(self, connection: Connection) -> None:
         """A connection has been accepted."""
-        if failures := self._backoff.succeeded():
-            self._journal.accept_recovered(failures)
+        if self._troubles:
+            self._backoff.succeeded()
+            if self._reactor.seconds() - self._troubled >= _CALM:
+                self._journal.accept_recovered(self._troubles)
+                self._troubles = 0
         self._admit(connection)
 
     def trouble(self, failure: OSError) -> None:
@@ -156,8 +166,10 @@ class Gate:
         self.close()
         if failure.errno in (errno.EMFILE, errno.ENFILE):
             self._short()
-        if not self._backoff.failures:
+        if not self._troubles:
             self._journal.accept_failing(os.strerror(failure.errno or 0))
+        self._troubles += 1
+        self._troubled = self._reactor.seconds()
         self._backoff.failed()
 
     def finish(self) -> Deferred[Any]:

@@ -130,7 +130,7 @@ class Journal:
 
     def stderr_shut_down(self) -> None:
         """A child has shut down the socket that is everybody's standard error."""
-        self._warn("standard error shut down by a child: made anew, with a new template")
+        self._warn("standard error shut down by a child: made anew for children to come")
 
     def child_wrote_too_much(self, dropped: int) -> None:
         """Standard error came faster than it is logged."""

@@ -169,7 +169,7 @@ class ForkingService(Service):
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
-        self._stderr = StandardError(self._reactor, self._journal, self.reload)
+        self._stderr = StandardError(self._reactor, self._journal, self._streams_renewed)
         theirs = self._stderr.theirs
         # ours may be the log itself, and children are not to write that
         stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else theirs
@@ -209,6 +209,11 @@ class ForkingService(Service):
         if penalties is not None:
             seconds = penalties.offended(source, self._reactor.seconds())
             self._journal.penalized(source, seconds)
+
+    def _streams_renewed(self) -> None:
+        if self._pool is not None:
+            self._pool.launcher.streams_changed()
+            self._pool.renew()
 
     def _let_in(self) -> None:
         if self._gate is not None and self._gate.open():

@@ -15,11 +15,10 @@ from typing import Any
 from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
-from twisted_fork import inside, limits
+from twisted_fork import inside, limits, wire
 from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
 from twisted_fork.settings import Settings
-from twisted_fork.wire import marshalled
 
 __all__ = ["Starter", "check", "orders"]
 
@@ -71,6 +70,11 @@ class Starter:
             resource.prlimit(transport.pid, resource.RLIMIT_NOFILE, self._open_files)
         return transport
 
+    def streams(self) -> tuple[bytes, tuple[int, ...]]:
+        """A message that gives one that runs already the streams of those to come."""
+        also = self._stdout == self._stderr
+        return wire.pack(wire.STREAMS, number=int(also)), (self._stderr,)
+
 
 def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
     """
@@ -86,7 +90,7 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
     try:
         looked = subprocess.run(
             [sys.executable, "-u", _INSIDE, "check"],
-            input=marshalled(orders),
+            input=wire.marshalled(orders),
             capture_output=True,
             check=False,
             **who,

@@ -38,6 +38,7 @@ __all__ = [
     "MAX_PAYLOAD",
     "ORDERS",
     "READY",
+    "STREAMS",
     "TAKEN",
     "TELL",
     "Message",
@@ -54,6 +55,10 @@ ORDERS = b"O"
 FORK = b"F"
 """Reactor process to template: fork a child.  ``number`` says which descriptors
 come along: bit 0 a connection to serve, bit 1 a channel of the child's own."""
+
+STREAMS = b"E"
+"""Reactor process to template: the standard error of its own, and of children to come, comes
+along; if ``number`` is not 0 it is their standard output as well."""
 
 CONNECTION = b"C"
 """Reactor process to child: serve the connection whose descriptor comes along."""

@@ -133,6 +133,8 @@ class GateTests(Case):
             peers.update(connection.peer for connection in self.admitted)
         self.assertEqual(len(peers), 101)
 
+    CANNOT = "cannot accept connections: Too many open files; they wait, trying again"
+
     def test_without_descriptors_it_says_so_once_waits_and_loses_nothing(self) -> None:
         left = self.failing(errno.EMFILE, times=4)
         self.gate.open()
@@ -150,14 +152,28 @@ class GateTests(Case):
         self.assertEqual([round(wait / waits[0], 3) for wait in waits], [1, 2, 4, 8])
         self.turn_to_the_end()
         self.assertEqual(len(self.admitted), 3)
-        self.assertEqual(
-            self.lines[1:],
-            [
-                "cannot accept connections: Too many open files; they wait, trying again",
-                "connections accepted again failures=4",
-            ],
-        )
+        self.assertEqual(self.lines[1:], [self.CANNOT])
+        self.reactor.advance(1)
+        self.connect(1)
+        self.turn_to_the_end()
+        self.assertEqual(self.lines[2:], ["connections accepted again failures=4"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_that_succeeds_now_and_then_is_one_spell(self) -> None:
+        left = self.failing(errno.EMFILE, times=0)
+        self.gate.open()
+        waits = set()
+        for number in range(10):
+            self.connect(1)
+            left[0] = 1
+            self.turn_to_the_end()
+            (call,) = self.reactor.getDelayedCalls()
+            waits.add(round(call.getTime() - self.reactor.seconds(), 3))
+            self.reactor.advance(0.5)
+            self.turn_to_the_end()
+            self.assertEqual(len(self.admitted), number + 1)
+        self.assertEqual(self.lines[1:], [self.CANNOT])
+        self.assertEqual(len(waits), 1, "who succeeds does not wait longer and longer")
 
     def test_a_peer_that_has_gone_is_passed_over(self) -> None:
         for number in (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN):

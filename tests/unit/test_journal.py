@@ -94,7 +94,7 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     ),
     (
         lambda j: j.stderr_shut_down(),
-        "standard error shut down by a child: made anew, with a new template",
+        "standard error shut down by a child: made anew for children to come",
     ),
     (after_a_mistake, "ChildProtocol raised"),
     (lambda j: j.template_ready(7), "template ready pid=7"),

@@ -139,6 +139,31 @@ class TemplateTests(Case):
         self.assertEqual(status_of(pid), 0)
         self.ends_well()
 
+    def test_its_streams_and_its_childrens_can_be_changed(self) -> None:
+        self.start_and_wait()
+        for number, also in ((0, []), (1, [1])):
+            read, write = os.pipe()
+            wire.send(self.ours, wire.pack(wire.STREAMS, number=number), (write,))
+            os.close(write)
+            served, peer = socket.socketpair()
+            with served:
+                pid = self.fork(1, wire.CARRIES_CONNECTION, served.fileno())
+            (wanted,) = {os.stat(read).st_ino}
+            for who in (self.template, pid):
+                have = [n for n in range(8) if self.inode(who, n) == wanted]
+                self.assertEqual(have, [*also, 2])
+            os.close(read)
+            peer.close()
+            self.assertEqual(status_of(pid), 0)
+        self.ends_well()
+
+    @staticmethod
+    def inode(pid: int, descriptor: int) -> int | None:
+        try:
+            return os.stat(f"/proc/{pid}/fd/{descriptor}").st_ino
+        except OSError:
+            return None
+
     def test_it_keeps_no_descriptor_of_what_it_has_passed_on(self) -> None:
         self.start_and_wait()
         before = len(os.listdir(f"/proc/{self.template}/fd"))

@@ -45,6 +45,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os._exit(0)
     while (message := wire.receive(channel)) is not None:
+        if message.kind == wire.STREAMS:
+            _take_streams(message)
+            continue
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
@@ -55,6 +58,14 @@ def main() -> NoReturn:
         for descriptor in message.descriptors:
             os.close(descriptor)
     os._exit(0)
+
+
+def _take_streams(message: wire.Message) -> None:
+    (descriptor,) = message.descriptors
+    os.dup2(descriptor, 2)
+    if message.number:
+        os.dup2(descriptor, 1)
+    os.close(descriptor)
 
 
 def _live(template: _socket.socket, work: worker.Work, message: wire.Message) -> int:

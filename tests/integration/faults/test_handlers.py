@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.clients import ask, read, read_to_end
 from tests.integration.harness import LOOPBACK, Server, with_twisted
-from tests.integration.processes import children, descriptors, ticks
+from tests.integration.processes import children, descriptors, ticks, wait_until
 from tests.integration.serving import Serve, environment, forkserve
 
 from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orphans, threaded
@@ -136,17 +136,35 @@ class _timed:
             time.sleep(0.02)
 
 
+def _is_heard_again(server: Server, books: Books) -> None:
+    """In the end there are children whose standard error is logged."""
+
+    def heard() -> bool:
+        with books.connect() as connection:
+            order(connection, "raises")
+            read_quietly(connection)
+        return bool(server.find("child wrote pid=.*Traceback"))
+
+    wait_until(heard, "children that are heard")
+
+
 @with_twisted
 async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_busy(
     serve: Serve,
 ) -> None:
     server = forkserve(serve, HANDLER)
+    server.expects_traceback = True
+    template = server.template()
     books = Books(server)
     async with books.crowd():
         with books.connect() as victim:
             order(victim, "shuts_stderr_down")
             assert await threaded(read, victim, 4) == b"done"
+        await server.logs("standard error shut down by a child: made anew")
+        await threaded(_is_heard_again, server, books)
     books.check()
+    assert server.template() == template
+    assert "reload" not in server.log()
     before = ticks(server.pid)
     time.sleep(1)
     assert ticks(server.pid) - before < 20
