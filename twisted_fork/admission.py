@@ -10,6 +10,8 @@ import math
 import os
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from twisted_fork.accepted import Connection
 from twisted_fork.journal import Journal
 from twisted_fork.networks import Guard, Prefixes
@@ -17,6 +19,7 @@ from twisted_fork.pool import Pool
 from twisted_fork.refusals import Refusals
 from twisted_fork.settings import Settings
 from twisted_fork.sources import Penalties, Rate
+from twisted_fork.watching import Watching
 
 __all__ = ["Admission", "Judge"]
 
@@ -64,12 +67,20 @@ class Admission:
     with a line in the log.
     """
 
-    def __init__(self, reactor: Any, settings: Settings, pool: Pool, journal: Journal) -> None:
-        self._reactor = reactor
+    def __init__(
+        self,
+        clock: IReactorTime,
+        watcher: Watching,
+        settings: Settings,
+        pool: Pool,
+        journal: Journal,
+    ) -> None:
+        self._clock = clock
+        self._watcher = watcher
         self._settings = settings
         self._pool = pool
         self.judge = Judge(settings, pool)
-        self._refusals = Refusals(reactor, journal)
+        self._refusals = Refusals(clock, journal)
         self._banner = os.fsencode(settings.banner_refused or "")
         self._readers: dict[Connection, Any] = {}
         if settings.proxy_protocol:
@@ -93,7 +104,8 @@ class Admission:
         else:
             self._pool.reserve(1)
             self._readers[connection] = self._reader(
-                self._reactor,
+                self._clock,
+                self._watcher,
                 connection,
                 self._settings.handshake_timeout,
                 self._header_read,
@@ -111,7 +123,7 @@ class Admission:
 
     def _admit(self, connection: Connection) -> None:
         self.judge.identify(connection)
-        reason = self.judge.verdict(connection, self._reactor.seconds())
+        reason = self.judge.verdict(connection, self._clock.seconds())
         if reason is None and self._full():
             reason = "full"
         if reason is None:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork import wire
+from twisted_fork.watching import Watching
 
 __all__ = ["Channel"]
 
@@ -38,28 +38,28 @@ class Channel:
         message; not after close.
     """
 
-    __slots__ = ("__weakref__", "_lost", "_reactor", "_received", "_socket", "closed")
+    __slots__ = ("__weakref__", "_lost", "_received", "_socket", "_watcher", "closed")
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        watcher: Watching,
         ours: socket.socket,
         received: Callable[[wire.Message], object],
         lost: Callable[[], object],
         paused: bool = False,
     ) -> None:
-        self._reactor = reactor
+        self._watcher = watcher
         self._socket = ours
         self._received = received
         self._lost = lost
         self.closed = False
         if not paused:
-            reactor.addReader(self)
+            watcher.addReader(self)
 
     def resume(self) -> None:
         """Begin to read, if it was made paused."""
         if not self.closed:
-            self._reactor.addReader(self)
+            self._watcher.addReader(self)
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """
@@ -73,7 +73,7 @@ class Channel:
         """Close this end; the other side sees that there will be no more."""
         if not self.closed:
             self.closed = True
-            self._reactor.removeReader(self)
+            self._watcher.removeReader(self)
             self._socket.close()
 
     def fileno(self) -> int:
@@ -137,7 +137,7 @@ class Channel:
 
 
 def open_channel(
-    reactor: Any,
+    watcher: Watching,
     received: Callable[[wire.Message], object],
     lost: Callable[[], object],
     paused: bool = False,
@@ -150,4 +150,4 @@ def open_channel(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    return Channel(reactor, ours, received, lost, paused), theirs
+    return Channel(watcher, ours, received, lost, paused), theirs

@@ -13,9 +13,6 @@ from twisted_fork.traffic import kept
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
-_SELECT = 1024
-"""select(2) cannot watch descriptors from FD_SETSIZE on."""
-
 _OWN = 64
 """For ports, the log, the template, pipes, and what an application opens besides."""
 
@@ -59,13 +56,10 @@ def most_children(settings: Settings, in_use: int, limit: int, listens: bool = F
     return rest // _per_child(settings, listens)
 
 
-def check(
-    settings: Settings, uses_select: bool, listens: bool = False, in_use: int | None = None
-) -> None:
+def check(settings: Settings, listens: bool = False, in_use: int | None = None) -> None:
     """
     See that all children fit.
 
-    :param uses_select: the reactor is Twisted's select reactor.
     :param listens: see needed.
     :param in_use: descriptors that are open already; by default, this process's.
     :raises InvalidSetting: they do not; it names the number that would.
@@ -75,14 +69,11 @@ def check(
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 2**31 - 1
-    if uses_select:
-        limit = min(limit, _SELECT)
     wanted = needed(settings, in_use, listens)
     if wanted > limit:
         most = most_children(settings, in_use, limit, listens)
-        who = "the select reactor can watch" if uses_select else "this process may open"
         fits = f"--max-children {most} would fit" if most > 0 else "use fewer spare children"
         raise InvalidSetting(
             f"--max-children cannot be {settings.max_children!r}: it needs"
-            f" {wanted} descriptors and {who} {limit}; {fits}"
+            f" {wanted} descriptors and this process may open {limit}; {fits}"
         )

@@ -27,6 +27,7 @@ from twisted_fork.inside.about import ConnectionInfo
 from twisted_fork.inside.program import environment
 from twisted_fork.launcher import Impossible
 from twisted_fork.reaping import ForkedProcess
+from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool
@@ -46,14 +47,21 @@ class ExecLauncher:
     Children that are programs.  There are no spares: a program cannot be begun before it
     has its connection.
 
+    :param watcher: watches them.
     :param stderr: the descriptor of their standard error.
     :param open_files: their limits on open files, soft and hard.
     """
 
     def __init__(
-        self, reactor: Any, program: Program, stderr: int, open_files: tuple[int, int]
+        self,
+        reactor: Any,
+        watcher: Watching,
+        program: Program,
+        stderr: int,
+        open_files: tuple[int, int],
     ) -> None:
         self._reactor = reactor
+        self._watcher = watcher
         self._order = program.order()
         self._stderr = stderr
         self._open_files = open_files
@@ -89,7 +97,7 @@ class ExecLauncher:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
         child.lives(
-            ForkedProcess(self._reactor, self._reactor, pid, partial(self._pool.ended, child))
+            ForkedProcess(self._watcher, self._reactor, pid, partial(self._pool.ended, child))
         )
         try:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, self._open_files)

@@ -25,6 +25,7 @@ from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.reaping import ForkedProcess, GroupSweep
 from twisted_fork.starting import Starter
+from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool
@@ -81,14 +82,21 @@ class ForkLauncher:
     """
     Children forked by a template.
 
+    :param watcher: watches the children and the template.
     :param orders: what the template is to do; plain values.
     :param starter: starts it.
     """
 
     def __init__(
-        self, reactor: Any, journal: Journal, orders: dict[str, Any], starter: Starter
+        self,
+        reactor: Any,
+        watcher: Watching,
+        journal: Journal,
+        orders: dict[str, Any],
+        starter: Starter,
     ) -> None:
         self._reactor = reactor
+        self._watcher = watcher
         self._journal = journal
         self._orders = orders
         self._starter = starter
@@ -121,7 +129,7 @@ class ForkLauncher:
         theirs = None
         if connection is None or self._with_channel:
             child.channel, theirs = open_channel(
-                self._reactor,
+                self._watcher,
                 partial(self._pool.said, child),
                 partial(self._pool.channel_lost, child),
                 paused=True,
@@ -228,7 +236,7 @@ class ForkLauncher:
         template = _Template(self, self._reactor.seconds())
         try:
             template.channel, theirs = open_channel(
-                self._reactor,
+                self._watcher,
                 lambda message: self._received(template, message),
                 lambda: self._channel_ended(template),
             )
@@ -286,7 +294,7 @@ class ForkLauncher:
         if message.kind == wire.ALIVE:
             child.lives(
                 ForkedProcess(
-                    self._reactor, self._reactor, message.number, partial(self._pool.ended, child)
+                    self._watcher, self._reactor, message.number, partial(self._pool.ended, child)
                 )
             )
             channel = child.channel

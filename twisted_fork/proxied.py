@@ -17,13 +17,14 @@ from proxyprotocol import ProxyProtocol
 from proxyprotocol.result import ProxyResult, is_ipv4, is_ipv6, is_unix
 from proxyprotocol.v1 import ProxyProtocolV1
 from proxyprotocol.v2 import ProxyProtocolV2
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork.accepted import Connection
 from twisted_fork.later import Later
 from twisted_fork.networks import address_of, network_of
+from twisted_fork.watching import Watching
 
 __all__ = ["BadHeader", "HeaderReader", "Told", "Trusted", "take"]
 
@@ -123,13 +124,14 @@ class HeaderReader:
 
     def __init__(
         self,
-        reactor: Any,
+        clock: IReactorTime,
+        watcher: Watching,
         connection: Connection,
         patience: float,
         told: Callable[[Connection], object],
         failed: Callable[[Connection, str], object],
     ) -> None:
-        self._reactor = reactor
+        self._watcher = watcher
         self._connection = connection
         self._told = told
         self._failed = failed
@@ -137,9 +139,9 @@ class HeaderReader:
         self._socket = _socket.socket(
             _socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor
         )
-        self._timeout = Later(reactor, self._too_late)
+        self._timeout = Later(clock, self._too_late)
         self._timeout.arm(patience)
-        reactor.addReader(self)
+        watcher.addReader(self)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -190,5 +192,5 @@ class HeaderReader:
 
     def _let_go(self) -> None:
         self._timeout.cancel()
-        self._reactor.removeReader(self)
+        self._watcher.removeReader(self)
         self._socket.detach()

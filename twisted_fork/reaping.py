@@ -17,7 +17,6 @@ from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTer
 from twisted.internet.interfaces import (
     IAddress,
     IProcessTransport,
-    IReactorFDSet,
     IReactorTime,
     IReadDescriptor,
 )
@@ -26,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork.later import Backoff
+from twisted_fork.watching import Watching
 
 __all__ = ["ForkedProcess", "GroupSweep", "reason_for", "take_over"]
 
@@ -78,7 +78,7 @@ class ForkedProcess:
         "_ended",
         "_fd",
         "_over",
-        "_reactor",
+        "_watcher",
         "ends_its_group",
         "pid",
         "usage",
@@ -86,39 +86,49 @@ class ForkedProcess:
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        watcher: Watching,
         clock: IReactorTime,
         pid: int,
         ended: Callable[[Failure], object],
         pidfd: int | None = None,
     ) -> None:
         self.pid = pid
-        self._reactor = reactor
+        self._watcher = watcher
         self._ended = ended
         self._fd = -1
         self._over = False
         self.ends_its_group = False
         self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
+        if pidfd is not None:
+            self._fd = pidfd
+            watcher.addReader(self)
+            return
         try:
-            self._fd = os.pidfd_open(pid) if pidfd is None else pidfd
+            self._open()
         except OSError:
-            self._backoff = Backoff(clock, self._watch)
+            self._backoff = Backoff(clock, self._look)
             self._backoff.failed()
-        else:
-            reactor.addReader(self)
 
-    def _watch(self) -> None:
-        """There was no descriptor for a pidfd: look without, and try again."""
+    def _open(self) -> None:
+        """:raises OSError: no descriptor, or nothing more can be watched."""
+        self._fd = os.pidfd_open(self.pid)
+        try:
+            self._watcher.addReader(self)
+        except OSError:
+            os.close(self._fd)
+            self._fd = -1
+            raise
+
+    def _look(self) -> None:
+        """There could be no pidfd: look without, and try again."""
         if self._wait():
             return
         try:
-            self._fd = os.pidfd_open(self.pid)
+            self._open()
         except OSError:
             assert self._backoff is not None
             self._backoff.failed()
-        else:
-            self._reactor.addReader(self)
 
     def signalProcess(self, signalID: str | int) -> None:
         """
@@ -193,7 +203,7 @@ class ForkedProcess:
         if pid == 0:
             return False
         if self._fd >= 0:
-            self._reactor.removeReader(self)
+            self._watcher.removeReader(self)
             os.close(self._fd)
             self._fd = -1
         self._over = True
@@ -202,7 +212,7 @@ class ForkedProcess:
 
 
 def take_over(
-    reactor: IReactorFDSet,
+    watcher: Watching,
     clock: IReactorTime,
     process: IProcessTransport,
     ended: Callable[[Failure], object],
@@ -224,7 +234,7 @@ def take_over(
     except (OSError, AttributeError):  # there is none in a Python built for old kernels
         return process
     try:
-        taken = ForkedProcess(reactor, clock, pid, ended, pidfd)
+        taken = ForkedProcess(watcher, clock, pid, ended, pidfd)
     except OSError:  # the reactor can watch no more
         os.close(pidfd)
         return process

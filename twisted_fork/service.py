@@ -28,6 +28,7 @@ from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.stderr import StandardError
+from twisted_fork.watching import Watcher
 
 __all__ = ["ChildInfo", "ForkingService"]
 
@@ -83,6 +84,7 @@ class ForkingService(Service):
         self._journal = Journal(self.settings.quiet)
         self._ports: list[Port] = []
         self._stderr: StandardError | None = None
+        self._watcher: Watcher | None = None
         self._pool: Pool | None = None
         self._gate: Gate | None = None
         self._admission: Admission | None = None
@@ -98,7 +100,7 @@ class ForkingService(Service):
         :raises InvalidSetting: settings and handler do not go together, or the children
             would need too many descriptors.
         """
-        descriptors.check(self.settings, _uses_select(self._reactor), self._protocol.listens())
+        descriptors.check(self.settings, self._protocol.listens())
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
@@ -169,7 +171,10 @@ class ForkingService(Service):
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
-        self._stderr = StandardError(self._reactor, self._journal, self._streams_renewed)
+        self._watcher = Watcher(self._reactor)
+        self._stderr = StandardError(
+            self._reactor, self._watcher, self._journal, self._streams_renewed
+        )
         theirs = self._stderr.theirs
         # ours may be the log itself, and children are not to write that
         stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else theirs
@@ -178,10 +183,10 @@ class ForkingService(Service):
         launcher: Launcher
         if isinstance(self._handler, Program) and self._handler.direct(settings):
             settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._handler, theirs, open_files)
+            launcher = ExecLauncher(self._reactor, self._watcher, self._handler, theirs, open_files)
         else:
             made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher
-            launcher = made(self._reactor, self._journal, self._orders(), starter)
+            launcher = made(self._reactor, self._watcher, self._journal, self._orders(), starter)
         self._pool = Pool(
             settings,
             self._reactor,
@@ -192,7 +197,9 @@ class ForkingService(Service):
             last_words=self._stderr.child_ended,
             crashed=self._penalize,
         )
-        self._admission = Admission(self._reactor, self.settings, self._pool, self._journal)
+        self._admission = Admission(
+            self._reactor, self._watcher, self.settings, self._pool, self._journal
+        )
         self._gate = Gate(
             self._reactor,
             self._ports,
@@ -227,7 +234,12 @@ class ForkingService(Service):
         :returns: a Deferred that fires when the last child has been waited for.
         """
         yield super().stopService()  # type: ignore[no-untyped-call]
-        if self._pool is None or self._gate is None or self._stderr is None:
+        if (
+            self._pool is None
+            or self._gate is None
+            or self._stderr is None
+            or self._watcher is None
+        ):
             return
         yield self._gate.finish()
         if self._admission is not None:
@@ -235,8 +247,11 @@ class ForkingService(Service):
         self._drain = Drain(self._reactor, self._pool, self._journal, self.settings.grace)
         yield self._drain.begin()
         self._stderr.close()
+        self._watcher.close()
         self._journal.stopped()
-        self._pool = self._gate = self._stderr = self._admission = self._drain = None
+        self._pool = self._gate = self._stderr = self._watcher = self._admission = self._drain = (
+            None
+        )
         self._ports = []
 
     def hurry(self) -> None:
@@ -264,7 +279,3 @@ class ForkingService(Service):
     def settled(self) -> None:
         """Called when connections are accepted after a start, and when a reload is over; to
         be overridden."""
-
-
-def _uses_select(reactor: Any) -> bool:
-    return type(reactor).__name__ == "SelectReactor"

@@ -24,6 +24,7 @@ from twisted_fork.child import Child
 from twisted_fork.journal import Journal
 from twisted_fork.reaping import take_over
 from twisted_fork.starting import Starter
+from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
     from twisted_fork.pool import Pool
@@ -67,14 +68,21 @@ class SpawnLauncher:
     """
     Children that are fresh interpreters.
 
+    :param watcher: watches them.
     :param orders: what they are to do; plain values.
     :param starter: starts them.
     """
 
     def __init__(
-        self, reactor: Any, journal: Journal, orders: dict[str, Any], starter: Starter
+        self,
+        reactor: Any,
+        watcher: Watching,
+        journal: Journal,
+        orders: dict[str, Any],
+        starter: Starter,
     ) -> None:
         self._reactor = reactor
+        self._watcher = watcher
         self._journal = journal
         self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
         self._starter = starter
@@ -91,7 +99,7 @@ class SpawnLauncher:
 
     def launch(self, child: Child) -> None:
         channel, theirs = open_channel(
-            self._reactor,
+            self._watcher,
             partial(self._received, child),
             partial(self._pool.channel_lost, child),
         )
@@ -101,7 +109,7 @@ class SpawnLauncher:
             channel.send(self._orders)
             process = self._starter.start("child", spawned, theirs)
             if spawned.early is None:
-                child.lives(take_over(self._reactor, self._reactor, process, ended))
+                child.lives(take_over(self._watcher, self._reactor, process, ended))
         except OSError:
             channel.close()
             raise

@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime, IReadDescriptor
 from twisted.python.failure import Failure
@@ -20,6 +19,7 @@ from zope.interface import implementer
 
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
+from twisted_fork.watching import Watching
 
 __all__ = ["StandardError", "Tap"]
 
@@ -121,16 +121,20 @@ class StandardError:
     """
 
     def __init__(
-        self, reactor: Any, journal: Journal, renewed: Callable[[], object] = lambda: None
+        self,
+        clock: IReactorTime,
+        watcher: Watching,
+        journal: Journal,
+        renewed: Callable[[], object] = lambda: None,
     ) -> None:
-        self._reactor = reactor
+        self._watcher = watcher
         self._journal = journal
         self._renewed = renewed
-        self._tap = Tap(reactor, journal)
-        self._renewal = Later(reactor, self._renew)
+        self._tap = Tap(clock, journal)
+        self._renewal = Later(clock, self._renew)
         self._socket, theirs = _pair()
         self.theirs = theirs.detach()
-        reactor.addReader(self)
+        watcher.addReader(self)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -155,14 +159,14 @@ class StandardError:
             self._read_some()
             self._tap.close()
             self._renewal.cancel()
-            self._reactor.removeReader(self)
+            self._watcher.removeReader(self)
             self._socket.close()
             os.close(self.theirs)
 
     def _shut_down(self) -> None:
         """A child has shut down the socket, which is everybody's: make another, for those to
         come.  It is not done at once, so that who does it again and again gains nothing."""
-        self._reactor.removeReader(self)
+        self._watcher.removeReader(self)
         if not self._renewal.armed:
             self._journal.stderr_shut_down()
             self._renewal.arm(_PATIENCE)
@@ -177,7 +181,7 @@ class StandardError:
             os.dup2(theirs.fileno(), self.theirs, inheritable=False)
         self._socket.close()
         self._socket = ours
-        self._reactor.addReader(self)
+        self._watcher.addReader(self)
         self._renewed()
 
     def _read_some(self) -> None:

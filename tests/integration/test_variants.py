@@ -4,6 +4,7 @@ Every reactor that twistd offers here, and children that live on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from .clients import ask, connect, read_to_end, talk
 from .harness import Server
-from .processes import children, wait_until, zombies
+from .processes import children, descriptors, wait_until, zombies
 
 
 @pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
@@ -37,6 +38,24 @@ def test_every_reactor_serves_and_survives(
         os.kill(server.template(), signal.SIGKILL)
         server.wait_for("template ready", times=2)
     assert ask(server.address, b"hello") == b"HELLO"
+
+
+@pytest.mark.parametrize("reactor", ["poll", "select"])
+def test_more_children_than_a_reactor_could_watch_are_served(
+    serve: Callable[..., Server], reactor: str
+) -> None:
+    # each costs three descriptors, and select(2) knows 1024
+    server = serve("-k2", "--max-children=400", reactor=reactor)
+    with contextlib.ExitStack() as all_of_them:
+        clients = [all_of_them.enter_context(connect(server.address)) for _ in range(400)]
+        for client in clients:
+            talk(client)
+        assert len(descriptors(server.pid)) > 1024
+        os.kill(server.child_of(clients[-1]), signal.SIGKILL)
+        assert read_to_end(clients[-1]) == b""
+    server.wait_for("served peer=", times=399)
+    assert ask(server.address, b"hello") == b"HELLO"
+    server.stop()
 
 
 def test_a_child_serves_as_many_connections_as_it_was_told(

@@ -42,7 +42,7 @@ class ProxiedTests(Case):
         self.lines: list[str] = []
         settings = Settings(proxy_protocol=True, handshake_timeout=3.0, **given)
         pool = cast(Pool, self.pool)
-        made = Admission(self.reactor, settings, pool, journal_of(self.lines))
+        made = Admission(self.reactor, self.reactor, settings, pool, journal_of(self.lines))
         self.addCleanup(made.stop)
         return made
 

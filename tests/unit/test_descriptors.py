@@ -62,7 +62,7 @@ class CheckTests(Case):
 
     def test_what_fits_the_hard_limit_is_let_pass(self) -> None:
         self.limit(10, 100_000)
-        check(Settings(max_children=5000), uses_select=False, in_use=10)
+        check(Settings(max_children=5000), in_use=10)
 
     def test_what_does_not_is_refused_with_a_number_that_would(self) -> None:
         self.limit(1024, 1024)
@@ -73,22 +73,17 @@ class CheckTests(Case):
             f"--max-children cannot be 5000: .*this process may open 1024;"
             f" --max-children {most} would fit",
         ):
-            check(settings, uses_select=False, in_use=10)
-        check(replace(settings, max_children=most), uses_select=False, in_use=10)
-
-    def test_the_select_reactor_has_a_limit_of_its_own(self) -> None:
-        self.limit(100_000, 100_000)
-        with self.assertRaisesRegex(InvalidSetting, "the select reactor can watch 1024"):
-            check(Settings(max_children=5000), uses_select=True, in_use=10)
+            check(settings, in_use=10)
+        check(replace(settings, max_children=most), in_use=10)
 
     def test_where_the_spares_alone_are_too_many_it_says_so(self) -> None:
         self.limit(256, 256)
         with self.assertRaisesRegex(InvalidSetting, "use fewer spare children"):
-            check(Settings(spare_children=200), uses_select=False, in_use=10)
+            check(Settings(spare_children=200), in_use=10)
 
     def test_no_limit_is_enough_for_any_number(self) -> None:
         self.limit(1024, resource.RLIM_INFINITY)
-        check(Settings(max_children=1_000_000), uses_select=False)
+        check(Settings(max_children=1_000_000))
 
 
 class RaiseTests(Case):

@@ -50,7 +50,7 @@ class ForkLauncherCase(Case):
         told = orders(Echo(), settings, listened_to=False)
         journal = journal_of(self.lines)
         self.launcher = ForkLauncher(
-            self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024), 2)
+            self.reactor, self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024), 2)
         )
         self.pool = Pool(
             settings,

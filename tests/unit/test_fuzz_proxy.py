@@ -141,7 +141,9 @@ class FuzzReader(Case):
         told: list[Connection] = []
         failed: list[str] = []
         connection = Connection(theirs.detach(), ("127.0.0.1", 1))
-        HeaderReader(reactor, connection, 5.0, told.append, lambda _, reason: failed.append(reason))
+        HeaderReader(
+            reactor, reactor, connection, 5.0, told.append, lambda _, reason: failed.append(reason)
+        )
         whole = sent + b"what the client says"
         position = 0
         for cut in [*cuts, len(whole)]:

@@ -113,7 +113,7 @@ class AdmissionTests(Case):
         self.reactor = FakeReactor()
         self.lines: list[str] = []
         self.admission = Admission(
-            self.reactor, self.world.settings, self.world.pool, journal_of(self.lines)
+            self.reactor, self.reactor, self.world.settings, self.world.pool, journal_of(self.lines)
         )
         self.addCleanup(self.admission.stop)
         return self.admission

@@ -183,6 +183,7 @@ class HeaderReaderTests(Case):
         self.failed: list[str] = []
         self.reader = HeaderReader(
             self.reactor,
+            self.reactor,
             self.connection,
             5.0,
             self.told.append,

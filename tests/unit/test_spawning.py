@@ -36,6 +36,7 @@ class SpawnCase(Case):
         journal = journal_of(self.lines)
         self.launcher = SpawnLauncher(
             self.reactor,
+            self.reactor,
             journal,
             orders(Echo(), settings, listened_to=False),
             Starter(self.reactor, 2, (1024, 1024), 2),

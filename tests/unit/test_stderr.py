@@ -114,7 +114,7 @@ class StandardErrorTests(Case):
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.lines: list[str] = []
-        self.stderr = StandardError(self.reactor, journal_of(self.lines))
+        self.stderr = StandardError(self.reactor, self.reactor, journal_of(self.lines))
         self.addCleanup(self.stderr.close)
 
     def child_writes(self, text: bytes) -> int:

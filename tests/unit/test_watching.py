@@ -1,0 +1,143 @@
+"""Tests for watching children: many descriptors behind one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork.watching import Watcher
+
+from .cases import Case
+from .fakes import FakeReactor
+
+
+@implementer(IReadDescriptor)
+class Reader:
+    """One end of a pipe."""
+
+    def __init__(self, doing: Callable[[], object] = lambda: None) -> None:
+        self.read, self.write = os.pipe()
+        self.doing = doing
+        self.heard = 0
+        self.lost: list[Failure] = []
+
+    def says(self, words: bytes = b"!") -> None:
+        os.write(self.write, words)
+
+    def close(self) -> None:
+        os.close(self.read)
+        os.close(self.write)
+
+    def fileno(self) -> int:
+        return self.read
+
+    def logPrefix(self) -> str:
+        return "reader"
+
+    def doRead(self) -> None:
+        os.read(self.read, 1)
+        self.heard += 1
+        self.doing()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason)
+
+
+class WatcherTests(Case):
+    """A watcher in a reactor of one turn at a time."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.watcher = Watcher(self.reactor)
+        self.addCleanup(self.watcher.close)
+
+    def reader(self, doing: Callable[[], object] = lambda: None) -> Reader:
+        made = Reader(doing)
+        self.addCleanup(made.close)
+        self.watcher.addReader(made)
+        return made
+
+    def turns(self) -> int:
+        """How many turns it takes until nobody has anything to say."""
+        number = 0
+        while self.reactor.turn():
+            number += 1
+        return number
+
+    def test_the_reactor_has_one_descriptor_however_many_there_are(self) -> None:
+        for _ in range(5):
+            self.reader()
+        self.assertEqual(self.reactor.readers, [self.watcher])
+
+    def test_all_who_speak_are_heard_in_one_turn(self) -> None:
+        readers = [self.reader() for _ in range(5)]
+        for each in readers[1:]:
+            each.says()
+        self.assertEqual(self.turns(), 1)
+        self.assertEqual([each.heard for each in readers], [0, 1, 1, 1, 1])
+
+    def test_who_has_more_to_say_is_heard_again(self) -> None:
+        reader = self.reader()
+        reader.says(b"!!!")
+        self.turns()
+        self.assertEqual(reader.heard, 3)
+
+    def test_they_do_not_keep_the_reactor_to_themselves(self) -> None:
+        readers = [self.reader() for _ in range(100)]
+        for each in readers:
+            each.says()
+        self.reactor.turn()
+        self.assertEqual(sum(each.heard for each in readers), 64)
+        self.turns()
+        self.assertEqual({each.heard for each in readers}, {1})
+
+    def test_who_is_removed_is_not_heard_even_in_the_same_turn(self) -> None:
+        pair: list[Reader] = []
+
+        def remove_both() -> None:
+            for each in pair:
+                self.watcher.removeReader(each)
+
+        pair += [self.reader(remove_both), self.reader(remove_both)]
+        for each in pair:
+            each.says()
+        self.turns()
+        self.assertEqual(sorted(each.heard for each in pair), [0, 1])
+        for each in pair:
+            self.watcher.removeReader(each)  # once more does no harm
+
+    def test_another_with_the_same_descriptor_is_not_removed(self) -> None:
+        reader = self.reader()
+        other = Reader()
+        self.addCleanup(other.close)
+        os.dup2(reader.read, other.read)
+        other.fileno = reader.fileno  # type: ignore[method-assign]
+        self.watcher.removeReader(other)
+        reader.says()
+        self.turns()
+        self.assertEqual(reader.heard, 1)
+
+    def test_one_that_raises_is_lost_and_the_others_are_heard(self) -> None:
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        bad, good = self.reader(fail), self.reader()
+        for each in (bad, good, bad):
+            each.says()
+        self.turns()
+        self.assertEqual((bad.heard, good.heard), (1, 1))
+        self.assertIsInstance(bad.lost[0].value, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_it_can_be_closed_by_whom_it_calls(self) -> None:
+        readers = [self.reader(self.watcher.close) for _ in range(2)]
+        for each in readers:
+            each.says()
+        self.turns()
+        self.assertEqual(sum(each.heard for each in readers), 1)
+        self.assertEqual(self.reactor.readers, [])
+        self.watcher.close()
