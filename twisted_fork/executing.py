@@ -63,6 +63,7 @@ class ExecLauncher:
         self._reactor = reactor
         self._watcher = watcher
         self._order = program.order()
+        self._environment = dict(os.environ)
         self._stderr = stderr
         self._open_files = open_files
         self._pool: Pool
@@ -82,7 +83,7 @@ class ExecLauncher:
             pid = os.posix_spawn(
                 self._order["path"],
                 self._order["argv"],
-                environment(self._order, _info(connection)),
+                environment(self._order, _info(connection), self._environment),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 0),
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),

@@ -35,6 +35,10 @@ def order(**given: Any) -> dict[str, Any]:
 TCP = info(("192.0.2.1", 5000), ("192.0.2.9", 80), 3)
 
 
+OURS = {"COLOUR": "green", "PROTO": "ours"}
+"""The server's own environment; nothing may change it."""
+
+
 class EnvironmentTests(Case):
     """What a program finds in its environment."""
 
@@ -49,11 +53,11 @@ class EnvironmentTests(Case):
             "REMOTE_ADDR": "192.0.2.1",
             "REMOTE_PORT": "5000",
         }
-        self.assertEqual(program.environment(order(clear=True), TCP), wanted)
+        self.assertEqual(program.environment(order(clear=True), TCP, OURS), wanted)
 
     def test_of_an_ipv6_connection(self) -> None:
         peer, local = ("2001:db8::1", 5000, 0, 0), ("2001:db8::9", 80, 0, 0)
-        told = program.environment(order(clear=True), info(peer, local))
+        told = program.environment(order(clear=True), info(peer, local), OURS)
         self.assertEqual((told["TCPREMOTEIP"], told["TCPLOCALIP"]), ("2001:db8::1", "2001:db8::9"))
 
     def test_of_a_unix_socket(self) -> None:
@@ -64,18 +68,16 @@ class EnvironmentTests(Case):
                 "UNIXREMOTEPATH": told,
                 "UNIXCONNNUM": "1",
             }
-            found = program.environment(order(clear=True), info(peer, "/run/shop"))
+            found = program.environment(order(clear=True), info(peer, "/run/shop"), OURS)
             self.assertEqual(found, wanted)
 
     def test_the_servers_own_is_kept_unless_it_is_to_be_cleared(self) -> None:
-        self.patch(os, "environ", {"COLOUR": "green", "PROTO": "mine"})
-        told = program.environment(order(), TCP)
+        told = program.environment(order(), TCP, OURS)
         self.assertEqual((told["COLOUR"], told["PROTO"]), ("green", "TCP"))
-        self.assertNotIn("COLOUR", program.environment(order(clear=True), TCP))
+        self.assertNotIn("COLOUR", program.environment(order(clear=True), TCP, OURS))
 
     def test_what_is_ordered_comes_last(self) -> None:
-        self.patch(os, "environ", {"COLOUR": "green"})
-        told = program.environment(order(env={"COLOUR": "red", "PROTO": "mine"}), TCP)
+        told = program.environment(order(env={"COLOUR": "red", "PROTO": "mine"}), TCP, OURS)
         self.assertEqual((told["COLOUR"], told["PROTO"]), ("red", "mine"))
 
 

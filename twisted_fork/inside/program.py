@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["environment", "execute"]
 
 
-def environment(order: dict[str, Any], info: about.ConnectionInfo) -> dict[str, str]:
+def environment(
+    order: dict[str, Any], info: about.ConnectionInfo, ours: dict[str, str]
+) -> dict[str, str]:
     """
-    The program's environment: ours, or nothing with ``clear``; then what describes the
+    The program's environment: *ours*, or nothing with ``clear``; then what describes the
     connection (https://cr.yp.to/proto/ucspi.txt, and "Accept=" in systemd.socket(5));
     then what the order sets.
     """
-    result = {} if order["clear"] else dict(os.environ)
+    result = {} if order["clear"] else ours.copy()
     result.update(_of_connection(info))
     result.update(order["env"])
     return result
@@ -63,7 +65,7 @@ def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) 
     :param descriptor: the connection; a blocking socket.
     :raises OSError: it cannot be executed.
     """
-    env = environment(order, info)
+    env = environment(order, info, dict(os.environ))
     if order["chdir"]:
         os.chdir(order["chdir"])
     # what is ignored or blocked here, by the interpreter or by whoever started us, would
