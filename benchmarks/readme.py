@@ -1,4 +1,4 @@
-"""``python -m benchmarks.readme``: put the results into the README, between its markers."""
+"""``python -m benchmarks.readme``: put what was measured into the README, between its markers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 PICTURE = "![Twisted Fork beside other servers]({path})"
+
+
+ALL = "Every figure, and ratios without a goal: [{path}]({path})."
 
 
 class NoPlace(Exception):
@@ -26,6 +29,11 @@ def included(text: str, content: str) -> str:
     return f"{before}{BEGIN}\n\n{content.strip()}\n\n{END}{after}"
 
 
+def summary(results: str) -> str:
+    """What stands before the tables of single cases: the machine, the method, the goals."""
+    return results.partition("\n#### ")[0].strip()
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
     parser.add_argument("readme", type=Path, nargs="?", default=HERE.parent / "README.md")
@@ -33,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     readme, results = options.readme.resolve(), options.results.resolve()
     try:
-        parts = [(results / "results.md").read_text()]
+        tables = results / "results.md"
+        path = tables.relative_to(readme.parent).as_posix()
+        parts = [summary(tables.read_text()), ALL.format(path=path)]
         picture = results / "results.png"
         if picture.exists():
             parts.insert(0, PICTURE.format(path=picture.relative_to(readme.parent).as_posix()))

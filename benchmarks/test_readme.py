@@ -2,9 +2,19 @@
 
 import unittest
 
-from benchmarks.readme import BEGIN, END, NoPlace, included
+from benchmarks.readme import BEGIN, END, NoPlace, included, summary
 
 FILLED = f"above\n\n{BEGIN}\n\ntables\n\n{END}\n\nbelow\n"
+
+
+class Summary(unittest.TestCase):
+    def test_single_cases_are_left_out(self) -> None:
+        self.assertEqual(
+            summary("machine\n\n| goals |\n\n#### A case\n\n| one |\n"), "machine\n\n| goals |"
+        )
+
+    def test_without_cases_it_is_all(self) -> None:
+        self.assertEqual(summary("machine\n"), "machine")
 
 
 class Inclusion(unittest.TestCase):
