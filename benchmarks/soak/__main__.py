@@ -39,7 +39,7 @@ SERVER = Peer(
             "--handler",
             "benchmarks.soak.served:obeys",
         ),
-        *(f"--spare-children={SPARES}", "--max-children=2500", "--quiet", "--grace=1"),
+        *(f"--spare-children={SPARES}", "--max-children=2500", "--grace=1"),
         *("--memory=200M", "--cpu-seconds=1", "--session-timeout=10", f"--deny={DENIED}.0.0/16"),
     ),
 )
