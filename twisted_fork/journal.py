@@ -9,11 +9,12 @@ nobody can write a line of ours.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable
 from resource import struct_rusage
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from twisted_fork.traffic import Amount
@@ -35,10 +36,26 @@ class Journal:
 
     def _say(self, line: str, **fields: object) -> None:
         """The line as it is read; the fields are for observers that want structure."""
-        self._log.info(_literally(line), **fields)
+        self._emit(LogLevel.info, line, fields)
 
     def _warn(self, line: str, **fields: object) -> None:
-        self._log.warn(_literally(line), **fields)
+        self._emit(LogLevel.warn, line, fields)
+
+    def _emit(self, level: Any, line: str, fields: dict[str, object]) -> None:
+        """
+        As Logger.emit, which first looks for the level among all that there are: with two
+        lines for each connection that is worth leaving out.
+        """
+        log = self._log
+        fields.update(
+            log_logger=log,
+            log_level=level,
+            log_namespace=log.namespace,
+            log_source=log.source,
+            log_format=_literally(line),
+            log_time=time.time(),
+        )
+        log.observer(fields)
 
     def accepting(self, addresses: Iterable[str]) -> None:
         """The service accepts connections now."""

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.logger import Logger
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal, printable, reason_text
@@ -166,19 +166,11 @@ class LineTests(Case):
         self.assertEqual(public - called, set())
 
     def test_troubles_are_warnings(self) -> None:
-        levels: dict[str, str] = {}
-
-        class Log:
-            def info(self, line: str, **fields: Any) -> None:
-                levels[line] = "info"
-
-            def warn(self, line: str, **fields: Any) -> None:
-                levels[line] = "warn"
-
-            failure = warn
-
+        events: list[Any] = []
+        log = Logger(observer=events.append)  # type: ignore[arg-type]
         for call, _ in PER_CONNECTION + ALWAYS:
-            call(Journal(log=Log()))  # type: ignore[arg-type]
+            call(Journal(log=log))
+        levels = {formatEvent(event): event["log_level"].name for event in events}
         for line, level in levels.items():
             trouble = any(
                 word in line
