@@ -134,6 +134,8 @@ def test_the_soft_limit_on_open_files_is_raised_but_not_for_children(
     with connect(server.address) as client:
         talk(client)
         server.child_of(client)
+        # one that is just being spawned has the server's limit for a moment
+        server.wait_until_idle(serving=1)
         assert open_files(server.pid) == (hard, hard)
         assert {open_files(pid) for pid in children(server.pid)} == {(700, hard)}
 
