@@ -23,6 +23,8 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
 if TYPE_CHECKING:
+    from resource import struct_rusage
+
     from twisted_fork.accepted import Connection
     from twisted_fork.channels import Channel
     from twisted_fork.deadlines import Deadline
@@ -159,6 +161,11 @@ class Child:
         """It has a process, hence a pid, which it keeps when the process has ended."""
         self.process = process
         self.pid = process.pid
+
+    @property
+    def usage(self) -> struct_rusage | None:
+        """What its process has used, once that has ended; None if Twisted waited for it."""
+        return getattr(self.process, "usage", None)
 
     def given(self, connection: Connection) -> None:
         """It is to serve *connection*."""

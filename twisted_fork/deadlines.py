@@ -135,7 +135,7 @@ def limit_of(child: Child, reason: Failure, settings: Settings) -> str | None:
 
 def _used_up(child: Child, cpu_seconds: int | None) -> bool:
     """Whether it had its CPU time: one that ignores SIGXCPU is killed a second later."""
-    usage = getattr(child.process, "usage", None)
+    usage = child.usage
     if cpu_seconds is None or usage is None:
         return False
-    return bool(usage.ru_utime + usage.ru_stime > cpu_seconds)
+    return usage.ru_utime + usage.ru_stime > cpu_seconds

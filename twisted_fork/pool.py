@@ -269,7 +269,7 @@ class Pool:
         if connection is not None:
             self._again(child, connection, status)
         elif state is State.SERVING:
-            self._serving.ended(child, reason, self.stopping)
+            self._serving.ended(child, reason, status, self.stopping)
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
             if not self.stopping:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from twisted_fork.child import Child
 from twisted_fork.deadlines import Deadline, limit_of
-from twisted_fork.journal import Journal, reason_text
+from twisted_fork.journal import Journal
 from twisted_fork.settings import Settings
 from twisted_fork.sources import Sources
 from twisted_fork.traffic import Amount, kept
@@ -76,10 +76,11 @@ class Serving:
         child.over()
         self._journal.ready_again(child.peer, child.pid, seconds, amount)
 
-    def ended(self, child: Child, reason: Failure, stopping: bool) -> None:
+    def ended(self, child: Child, reason: Failure, status: str, stopping: bool) -> None:
         """
         *child* has ended, and with it its connection.
 
+        :param status: *reason* in words, see reason_text.
         :param stopping: and perhaps only because we are shutting down.
         """
         self._sources.ended(child.source)
@@ -90,10 +91,10 @@ class Serving:
         self._journal.ended(
             child.peer,
             child.pid,
-            reason_text(reason),
+            status,
             self._clock.seconds() - child.since,
             _amount(child),
-            getattr(child.process, "usage", None),
+            child.usage,
             limit,
         )
 

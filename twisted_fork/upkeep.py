@@ -135,7 +135,7 @@ class Upkeep:
                 end_group(child, signal.SIGKILL)
             elif child.state in _PENDING:
                 pending = True
-                if waited >= _STUCK and child.state is not State.LEAVING:
+                if waited >= _STUCK:
                     self._pool.launcher.stuck(child, waited)
         if pending:
             self._stuck.arm(_STUCK)

@@ -318,7 +318,7 @@ def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
     authority = Authority(folder)
     server = serve(
         f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}",
-        "--handshake-timeout=0.5",
+        "--handshake-timeout=0.5", "--penalty=10000",
     )  # fmt: skip
     with connect(server.address) as silent:
         pid = server.child_of(silent)
@@ -327,6 +327,7 @@ def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
         line = ending(server, silent)
     assert line.startswith("exit=251 ")
     assert line.endswith(" limit=handshake-timeout")
+    server.wait_for("penalty source=127.0.0.1 seconds=10000\n")
 
 
 def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -> None:
