@@ -24,7 +24,7 @@ from twisted_fork.child import Child
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.reaping import ForkedProcess, GroupSweep
-from twisted_fork.starting import Starter
+from twisted_fork.starting import Starter, give_orders
 from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class _Template(ProcessProtocol):
         by their tickets.
     """
 
-    def __init__(self, launcher: ForkLauncher, started: float) -> None:
+    def __init__(self, launcher: ForkLauncher, orders: dict[str, Any], started: float) -> None:
+        self.orders = orders
         self.started = started
         self.requests: dict[int, Child] = {}
         self.ready = False
@@ -163,12 +164,11 @@ class ForkLauncher:
                     template.kill()
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
-        self._orders = orders
         if self._candidate is not None:
             self._candidate.kill()
             self._reload_is_over(False)
         over = self._reloading = Deferred()
-        self._candidate = self._start_template()
+        self._candidate = self._start_template(orders)
         if self._candidate is None:
             self._reload_is_over(False)
         return over
@@ -231,9 +231,9 @@ class ForkLauncher:
         if self._stopped is not None and not self._templates and not self._stopped.called:
             self._stopped.callback(None)
 
-    def _start_template(self) -> _Template | None:
+    def _start_template(self, orders: dict[str, Any]) -> _Template | None:
         """:returns: the template, which is not ready yet; None if it cannot be started."""
-        template = _Template(self, self._reactor.seconds())
+        template = _Template(self, orders, self._reactor.seconds())
         try:
             template.channel, theirs = open_channel(
                 self._watcher,
@@ -244,7 +244,7 @@ class ForkLauncher:
             self._cannot_start(failure)
             return None
         try:
-            template.channel.send(wire.pack(wire.ORDERS, payload=wire.marshalled(self._orders)))
+            give_orders(template.channel.send, orders)
             self._starter.start("template", template, theirs)
         except OSError as failure:
             template.channel.close()
@@ -257,13 +257,14 @@ class ForkLauncher:
 
     def _start_first(self) -> None:
         """Start a template when there is none."""
-        self._current = self._start_template()
+        self._current = self._start_template(self._orders)
         if self._current is None:
             self._restart.failed()
 
     def _take_over(self, template: _Template) -> None:
         """*template* was started to replace the current one, and is ready."""
         old, self._current, self._candidate = self._current, template, None
+        self._orders = template.orders
         self._restart.cancel()
         if old is not None:
             old.dismissed = True

@@ -82,6 +82,7 @@ class ForkingService(Service):
         self._handler = handler_from(handler)
         self._protocol = protocol
         self._journal = Journal(self.settings.quiet)
+        self._orders: dict[str, Any] | None = None
         self._ports: list[Port] = []
         self._stderr: StandardError | None = None
         self._watcher: Watcher | None = None
@@ -105,7 +106,8 @@ class ForkingService(Service):
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
             )
-        wrong = starting.check(self._orders(uid), uid, gid)
+        self._orders = self._new_orders(uid)
+        wrong = starting.check(self._orders, uid, gid)
         if wrong is not None:
             raise InvalidHandler(wrong)
 
@@ -120,7 +122,7 @@ class ForkingService(Service):
             if child.pid is not None and child.state in _ALIVE
         ]
 
-    def _orders(self, uid: int | None = None) -> dict[str, Any]:
+    def _new_orders(self, uid: int | None = None) -> dict[str, Any]:
         return starting.orders(self._handler, self.settings, self._protocol.listens(), uid)
 
     def open_ports(self) -> None:
@@ -186,7 +188,8 @@ class ForkingService(Service):
             launcher = ExecLauncher(self._reactor, self._watcher, self._handler, theirs, open_files)
         else:
             made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher
-            launcher = made(self._reactor, self._watcher, self._journal, self._orders(), starter)
+            orders = self._orders or self._new_orders()
+            launcher = made(self._reactor, self._watcher, self._journal, orders, starter)
         self._pool = Pool(
             settings,
             self._reactor,
@@ -269,7 +272,7 @@ class ForkingService(Service):
             return
         self._journal.reloading()
         try:
-            orders = self._orders()
+            orders = self._new_orders()
         except (InvalidHandler, InvalidSetting, OSError) as why:
             self._journal.reload_failed(f"reason={str(why)!r}")
             self.settled()

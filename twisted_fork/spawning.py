@@ -84,7 +84,7 @@ class SpawnLauncher:
         self._reactor = reactor
         self._watcher = watcher
         self._journal = journal
-        self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
+        self._orders = orders
         self._starter = starter
         self._pool: Pool
         self._starting: set[Child] = set()
@@ -106,7 +106,7 @@ class SpawnLauncher:
         ended = partial(self._ended, child)
         spawned = _Spawned(ended)
         try:
-            channel.send(self._orders)
+            starting.give_orders(channel.send, self._orders)
             process = self._starter.start("child", spawned, theirs)
             if spawned.early is None:
                 child.lives(take_over(self._watcher, self._reactor, process, ended))
@@ -134,7 +134,7 @@ class SpawnLauncher:
 
     def _checked(self, wrong: str | None, orders: dict[str, Any]) -> bool:
         if wrong is None:
-            self._orders = wire.pack(wire.ORDERS, payload=wire.marshalled(orders))
+            self._orders = orders
             self._pool.renew()
             self._journal.reloaded(None)
         else:

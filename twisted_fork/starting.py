@@ -9,6 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,9 +19,11 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted_fork import inside, limits, wire
 from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
-from twisted_fork.settings import Settings
+from twisted_fork.settings import InvalidSetting, Settings, option_name
 
-__all__ = ["Starter", "check", "orders"]
+__all__ = ["Starter", "check", "give_orders", "orders"]
+
+_TLS_FILES = ("certificate", "key", "client_ca")
 
 _INSIDE = os.path.dirname(inside.__file__)
 
@@ -76,6 +79,22 @@ class Starter:
         return wire.pack(wire.STREAMS, number=int(also)), (self._stderr,)
 
 
+def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[str, Any]) -> None:
+    """
+    Tell a process that is being started what it is to do, see orders.
+
+    They go in a file that is nowhere but in memory: certificates may be more than a
+    message holds.
+
+    :param send: of its channel.
+    :raises OSError: out of descriptors or memory.
+    """
+    with open(os.memfd_create("orders"), "wb") as file:
+        file.write(wire.marshalled(orders))
+        file.flush()
+        send(wire.pack(wire.ORDERS), (file.fileno(),))
+
+
 def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
     """
     Look in a process of its own, and wait for it, whether a template with these orders
@@ -111,15 +130,9 @@ def orders(
 
     :param listened_to: somebody cares for the messages of the handler.
     :param uid: who the reactor process will be; by default who it is.
-    :raises InvalidSetting: a limit cannot be applied by who that is.
+    :raises InvalidSetting: a limit cannot be applied by who that is, or a file for TLS
+        cannot be read.
     """
-    tls = None
-    if settings.tls_certificate is not None:
-        tls = {
-            "certificate": os.path.abspath(settings.tls_certificate),
-            "key": settings.tls_key and os.path.abspath(settings.tls_key),
-            "client_ca": settings.tls_client_ca and os.path.abspath(settings.tls_client_ca),
-        }
     return {
         "connections_per_child": settings.connections_per_child,
         "handler": handler.order(),
@@ -128,5 +141,19 @@ def orders(
         "limits": limits.order(settings, uid),
         "listened_to": listened_to,
         "path": list(sys.path),
-        "tls": tls,
+        "tls": settings.tls_certificate
+        and {name: _contents(settings, f"tls_{name}") for name in _TLS_FILES},
     }
+
+
+def _contents(settings: Settings, name: str) -> tuple[str, bytes] | None:
+    """Path and contents of the file of a setting.  The contents, because children that are
+    started later shall have what was found to be right, not what the disk has then."""
+    path = getattr(settings, name)
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return os.path.abspath(path), file.read()
+    except OSError as failure:
+        raise InvalidSetting(f"--{option_name(name)} {path}: {failure.strerror}") from None

@@ -50,7 +50,8 @@ __all__ = [
 ]
 
 ORDERS = b"O"
-"""Reactor process to template or spawned child, once: what to run and how."""
+"""Reactor process to template or spawned child, once: what to run and how, marshalled in
+the file that comes along."""
 
 FORK = b"F"
 """Reactor process to template: fork a child.  ``number`` says which descriptors

@@ -4,6 +4,7 @@ Reloading, by SIGHUP: the handler and the certificates anew, and no connection l
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -266,13 +267,35 @@ def test_certificates_are_read_anew(serve: Serve, folder: Path, launcher: str) -
     assert (trusting(server.address, first), trusting(server.address, second)) == (False, True)
 
 
-def test_certificates_that_cannot_be_read_leave_the_old_ones(serve: Serve, folder: Path) -> None:
+@pytest.mark.parametrize("wrong", ["nonsense", "missing", "mismatch"])
+def test_certificates_that_will_not_do_leave_the_old_ones(
+    serve: Serve, folder: Path, launcher: str, wrong: str
+) -> None:
     first = Authority(folder, "first")
-    server = secured(serve, folder, first)
-    (folder / "certificate").write_text("nonsense")
+    server = secured(serve, folder, first, launcher=launcher)
+    if wrong == "nonsense":
+        (folder / "certificate").write_text("nonsense")
+    elif wrong == "missing":
+        (folder / "certificate").unlink()
+    else:
+        (folder / "key").write_bytes(Authority(folder, "second").server_key.read_bytes())
     server.kill(signal.SIGHUP)
     server.wait_for("reload failed")
-    assert trusting(server.address, first)
+    for _ in range(6):  # more than there were spares
+        assert trusting(server.address, first)
+
+
+def test_certificates_are_not_read_before_a_reload(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    first, second = Authority(folder, "first"), Authority(folder, "second")
+    server = secured(serve, folder, first, launcher=launcher)
+    install(folder, second)
+    if launcher == "fork":  # another has what the first had
+        os.kill(server.template(), signal.SIGKILL)
+        server.wait_for("template ready", 2)
+    for _ in range(6):
+        assert trusting(server.address, first)
 
 
 # Under load

@@ -15,6 +15,7 @@ from twisted_fork.accepted import Connection
 from twisted_fork.child import State
 from twisted_fork.forking import ForkLauncher
 from twisted_fork.handler import Echo
+from twisted_fork.inside import start
 from twisted_fork.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.starting import Starter, orders
@@ -86,11 +87,16 @@ class ForkLauncherCase(Case):
     def is_ready(self) -> socket.socket:
         """The newest template has its orders, and says that it is ready."""
         process, channel = self.template()
-        told = wire.receive(channel)
-        assert told is not None
-        self.assertEqual(told.kind, wire.ORDERS)
+        self.told()
         self.say(channel, wire.READY, 0, process.pid)
         return channel
+
+    def told(self) -> dict[str, Any]:
+        """The orders of the newest template."""
+        message = wire.receive(self.template()[1])
+        assert message is not None
+        self.assertEqual(message.kind, wire.ORDERS)
+        return start.orders_in(message)
 
     def say(self, channel: socket.socket, kind: bytes, ticket: int = 0, number: int = 0) -> None:
         wire.send(channel, wire.pack(kind, ticket, number))

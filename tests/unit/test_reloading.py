@@ -28,9 +28,7 @@ class ReloadingTests(ForkLauncherCase):
         over = self.launcher.reload(NEW)
         self.connect()
         self.assertEqual(self.asked(old).kind, wire.FORK)
-        told = wire.receive(self.template()[1])
-        assert told is not None
-        self.assertEqual(told.details["handler"], NEW["handler"])
+        self.assertEqual(self.told()["handler"], NEW["handler"])
         self.say(self.template()[1], wire.READY)
         self.assertTrue(self.successResultOf(over))
         self.connect()
@@ -72,6 +70,27 @@ class ReloadingTests(ForkLauncherCase):
         self.connect()
         self.assertEqual(self.asked(old).kind, wire.FORK)
         self.assertEqual(self.template(0)[0].signals, [])
+
+    def test_after_one_that_fails_another_has_the_old_orders(self) -> None:
+        old = self.start()
+        self.launcher.reload(NEW)
+        self.assertEqual(self.told(), NEW)
+        self.channel_ends(self.template()[1])
+        self.ends()
+        self.channel_ends(old)
+        self.ends(0)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.started), 3)
+        self.assertNotEqual(self.told()["handler"], NEW["handler"])
+
+    def test_after_one_that_took_over_another_has_the_new_orders(self) -> None:
+        self.start()
+        self.launcher.reload(NEW)
+        self.channel_ends(self.is_ready())
+        self.ends()
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.started), 3)
+        self.assertEqual(self.told(), NEW)
 
     def test_one_that_cannot_be_started_leaves_the_old_one_in_its_place(self) -> None:
         self.start()

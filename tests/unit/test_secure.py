@@ -29,9 +29,11 @@ class SecureCase(Case):
             each.settimeout(TIME_LIMIT)
             self.addCleanup(each.close)
 
-    def order(self, **given: Any) -> dict[str, Any]:
-        """What a template is told."""
-        return {"certificate": self.certificate, "key": None, "client_ca": None, **given}
+    def order(self, **given: str) -> dict[str, Any]:
+        """What a template is told: path and contents of each file."""
+        paths = {"certificate": self.certificate, **given}
+        files = {name: (path, Path(path).read_bytes()) for name, path in paths.items()}
+        return {"key": None, "client_ca": None, **files}
 
     def client_side(self, version: ssl.TLSVersion | None = None, **given: Any) -> ssl.SSLSocket:
         """A client's TLS, before the handshake."""
@@ -74,10 +76,27 @@ class ContextTests(SecureCase):
         junk = Path(self.folder, "junk")
         junk.write_text("no certificate\n")
         for name in ("certificate", "key", "client_ca"):
-            for path in (str(junk), "/no/such/file"):
-                with self.assertRaises(BadHandler) as raised:
-                    secure.context(self.order(**{name: path}))
-                self.assertIn(path, str(raised.exception))
+            with self.assertRaises(BadHandler) as raised:
+                secure.context(self.order(**{name: str(junk)}))
+            self.assertIn(str(junk), str(raised.exception))
+
+    def test_a_key_of_its_own_goes_before_one_in_the_certificates_file(self) -> None:
+        other = f"{self.folder}/other"
+        os.mkdir(other)
+        made_certificate(other)
+        with self.assertRaisesRegex(BadHandler, "mismatch"):
+            secure.context(self.order(key=f"{other}/key"))
+
+    def test_text_between_authorities_may_be_anything(self) -> None:
+        bundle = Path(self.folder, "bundle")
+        bundle.write_bytes("Főtanúsítvány\n".encode() + Path(self.certificate).read_bytes())
+        context = secure.context(self.order(client_ca=str(bundle)))
+        self.assertEqual(len(context.get_ca_certs()), 1)
+
+    def test_nothing_of_them_stays_open(self) -> None:
+        before = os.listdir("/proc/self/fd")
+        secure.context(self.order(key=f"{self.folder}/key", client_ca=self.certificate))
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
 
 
 class WrapTests(SecureCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from twisted.python.failure import Failure
 
 from twisted_fork import descriptors, forking, starting, wire
 from twisted_fork.handler import Echo, InvalidHandler
+from twisted_fork.inside import start
 from twisted_fork.listening import CannotListen
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting, Settings
@@ -157,6 +159,17 @@ class StartingTests(ServiceCase):
         self.patch(starting, "check", lambda *arguments: "no such module")
         with self.assertRaisesRegex(InvalidHandler, "no such module"):
             self.service().startService()
+
+    def test_what_was_checked_is_what_is_served_with(self) -> None:
+        certificate = Path(self.mktemp())
+        certificate.write_text("checked")
+        service = self.service(tls_certificate=str(certificate))
+        service.privilegedStartService()
+        certificate.write_text("another")
+        service.startService()
+        message = wire.receive(self.channel())
+        assert message is not None
+        self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"checked")
 
     def test_children_have_the_limits_that_were_before_they_were_raised(self) -> None:
         self.started()

@@ -8,21 +8,25 @@ import socket
 from typing import Any, cast
 
 from twisted.internet import process as twisted_process
+from twisted.internet.defer import succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
-from twisted_fork import wire
+from twisted_fork import spawning, starting, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import State
 from twisted_fork.handler import Echo
+from twisted_fork.inside import start
 from twisted_fork.pool import Pool
 from twisted_fork.reaping import ForkedProcess
 from twisted_fork.settings import Settings
 from twisted_fork.spawning import SpawnLauncher
-from twisted_fork.starting import Starter, orders
+from twisted_fork.starting import Starter
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+
+SETTINGS: dict[str, Any] = {"launcher": "spawn", "spare_children": 0, "connections_per_child": 2}
 
 
 class SpawnCase(Case):
@@ -32,13 +36,13 @@ class SpawnCase(Case):
         self.reactor = self.new_reactor()
         self.lines: list[str] = []
         self.peers = 0
-        settings = Settings(launcher="spawn", spare_children=0, connections_per_child=2)
+        settings = Settings(**SETTINGS)
         journal = journal_of(self.lines)
         self.launcher = SpawnLauncher(
             self.reactor,
             self.reactor,
             journal,
-            orders(Echo(), settings, listened_to=False),
+            self.orders(),
             Starter(self.reactor, 2, (1024, 1024), 2),
         )
         self.pool = Pool(
@@ -54,6 +58,9 @@ class SpawnCase(Case):
 
     def new_reactor(self) -> FakeReactor:
         return FakeReactor()
+
+    def orders(self) -> dict[str, Any]:
+        return starting.orders(Echo(), Settings(**SETTINGS), listened_to=False)
 
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""
@@ -123,8 +130,7 @@ class SpawnLauncherTests(SpawnCase):
     def test_interpreters_that_start_are_bounded(self) -> None:
         while self.pool.may_accept():
             self.connect()
-        starting = len(self.reactor.started)
-        self.assertTrue(1 <= starting <= 16, starting)
+        self.assertIn(len(self.reactor.started), range(1, 17))
         self.say(wire.READY, 0)
         self.assertTrue(self.pool.may_accept())
 
@@ -174,6 +180,20 @@ class SpawnLauncherTests(SpawnCase):
 
     def test_stopping_without_children_takes_no_time(self) -> None:
         self.successResultOf(self.pool.stop())
+
+    def test_only_a_reload_whose_orders_will_do_changes_them(self) -> None:
+        new = {**self.orders(), "handler": {"kind": "echo", "print": True}}
+        self.patch(spawning, "deferToThread", lambda call, *given: succeed(call(*given)))
+        for wrong, others in (("the key does not fit", self.orders()), (None, new)):
+            self.patch(starting, "check", lambda orders, wrong=wrong: wrong)
+            over = self.launcher.reload(new)
+            self.assertEqual(self.successResultOf(over), wrong is None)
+            self.pool.order_spare()
+            message = wire.receive(self.started()[1])
+            assert message is not None
+            self.assertEqual(start.orders_in(message), others)
+        self.assertEqual(self.lines[0][:45], "reload failed reason='the key does not fit': ")
+        self.assertEqual(self.lines[1:], ["reloaded pid=None"])
 
     def test_those_that_start_can_be_killed(self) -> None:
         self.connect()

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from twisted_fork import inside, starting, wire
@@ -50,7 +51,7 @@ class TemplateTests(Case):
     def start(self, connections_per_child: int = 1) -> None:
         settings = Settings(connections_per_child=connections_per_child)
         orders = starting.orders(Echo(), settings, listened_to=False)
-        wire.send(self.ours, wire.pack(wire.ORDERS, payload=wire.marshalled(orders)))
+        starting.give_orders(partial(wire.send, self.ours), orders)
         assert inside.__file__ is not None
         with open(self.stderr, "wb") as stderr, open(os.devnull) as nothing, self.theirs:
             self.template = os.posix_spawn(

@@ -29,6 +29,12 @@ def main() -> NoReturn:
             sibling.Cloner().probe()
         except (sibling.Unsupported, OSError) as failure:
             _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
+    for path, _contents in filter(None, (orders["tls"] or {}).values()):
+        # a reload will have to read them as whom we are
+        try:
+            open(path, "rb").close()
+        except OSError as failure:
+            _refuse(f"{path}: {failure.strerror}")
     try:
         work = worker.Work(orders)
         if work.limit is not None:

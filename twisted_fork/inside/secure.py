@@ -8,8 +8,11 @@ begun with one is resumed with any other.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted_fork.inside.importing import BadHandler
@@ -24,30 +27,37 @@ def context(order: dict[str, Any]) -> ssl.SSLContext:
     """
     Load certificate, key, and the certificates that clients' are checked against.
 
-    :raises BadHandler: a file cannot be read, is no PEM file, or does not fit; it says which.
+    :param order: path and contents of each file.
+    :raises BadHandler: a file is no PEM file, or does not fit; it says which.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate, key, client_ca = order["certificate"], order["key"], order["client_ca"]
-    for path in filter(None, (certificate, key, client_ca)):
-        try:
-            open(path, "rb").close()
-        except OSError as failure:
-            raise BadHandler(f"{path}: {failure.strerror}") from None
     try:
-        made.load_cert_chain(certificate, key, password="")
+        with _in_memory(certificate) as chain, _in_memory(key or certificate) as its_key:
+            made.load_cert_chain(chain, its_key, password="")
     except (OSError, ValueError) as failure:
         raise BadHandler(
-            f"{certificate} and {key or certificate} are no PEM certificate with its private"
-            f" key, without a passphrase: {failure}"
+            f"{certificate[0]} and {(key or certificate)[0]} are no PEM certificate with its"
+            f" private key, without a passphrase: {failure}"
         ) from None
     if client_ca:
         try:
-            made.load_verify_locations(client_ca)
+            with _in_memory(client_ca) as authorities:
+                made.load_verify_locations(authorities)
         except (OSError, ValueError) as failure:
-            raise BadHandler(f"{client_ca} holds no PEM certificate: {failure}") from None
+            raise BadHandler(f"{client_ca[0]} holds no PEM certificate: {failure}") from None
         made.verify_mode = ssl.CERT_REQUIRED
     return made
+
+
+@contextmanager
+def _in_memory(file: tuple[str, bytes]) -> Iterator[str]:
+    """The path of a file that is nowhere but in memory: ssl takes keys from nothing else."""
+    with open(os.memfd_create("pem"), "wb") as made:
+        made.write(file[1])
+        made.flush()
+        yield f"/proc/self/fd/{made.fileno()}"
 
 
 def wrap(connection: socket.socket, made: ssl.SSLContext, timeout: float) -> ssl.SSLSocket:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import _socket
+import marshal
 import os
 import sys
 
@@ -15,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["CHANNEL", "receive_orders"]
+__all__ = ["CHANNEL", "orders_in", "receive_orders"]
 
 CHANNEL = 3
 """The descriptor under which a template or a spawned child finds its channel."""
@@ -37,9 +38,17 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     message = wire.receive(channel)
     if message is None:
         raise SystemExit(0)
-    orders: dict[str, Any] = message.details
+    orders = orders_in(message)
     os.setpgid(0, 0)
     sys.path[:] = orders["path"]
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     os.environ.pop(EAGER_BINDING, None)
     return channel, orders
+
+
+def orders_in(message: wire.Message) -> dict[str, Any]:
+    """The orders that came with *message*."""
+    with open(message.descriptors[0], "rb") as file:
+        file.seek(0)
+        orders: dict[str, Any] = marshal.load(file)
+    return orders

@@ -165,8 +165,8 @@ def shuts_stderr_down(connection: Connection) -> None:
 def wants_more(connection: Connection) -> None:
     """Says over its channel that it is ready for another connection, which it is not to be
     given, and keeps what it gets."""
+    connection.sendall(b"done")  # before it is killed for the other
     _channel().send(b"R" + bytes(12))
-    connection.sendall(b"done")
     time.sleep(2)
 
 
