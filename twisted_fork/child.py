@@ -164,7 +164,7 @@ class Child:
 
     @property
     def usage(self) -> struct_rusage | None:
-        """What its process has used, once that has ended; None if Twisted waited for it."""
+        """What its process has used, once that has ended, where it is known."""
         return getattr(self.process, "usage", None)
 
     def given(self, connection: Connection) -> None:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecLauncher"]
 
-_DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that Python or Twisted ignore or catch, and whose ignoring would outlive exec."""
-
+_DEFAULTED = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""Signals that are not to be ignored: those that Python ignores, and any that this process was
+started with, as shells do to what they start in the background."""
 
 _TRANSIENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 """Errors that pass; whatever else execve(2) says is about the program."""

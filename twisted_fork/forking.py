@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from twisted_fork import wire
@@ -40,17 +39,18 @@ _HEALTHY = 10.0
 """Seconds that a template has to live for its death not to count as one more failure."""
 
 
-class _Template(ProcessProtocol):
+class _Template:
     """
     One template process, its channel, and what it has been asked for.
 
+    :ivar process: None until it is started.
     :ivar stuck: it did not answer, and has been killed.
     :ivar dismissed: another has taken over; it goes when it has done what it was asked for.
     :ivar requests: children that it was asked for and that have not been heard of,
         by their tickets.
     """
 
-    def __init__(self, launcher: ForkLauncher, orders: dict[str, Any], started: float) -> None:
+    def __init__(self, orders: dict[str, Any], started: float) -> None:
         self.orders = orders
         self.started = started
         self.requests: dict[int, Child] = {}
@@ -58,25 +58,21 @@ class _Template(ProcessProtocol):
         self.ended = False
         self.dismissed = False
         self.stuck = False
-        self.pid: int | None = None
+        self.process: ForkedProcess | None = None
         self.channel: Channel
-        self._launcher = launcher
 
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.pid = self.transport.pid
+    @property
+    def pid(self) -> int | None:
+        """None until it is started."""
+        return None if self.process is None else self.process.pid
 
     def kill(self) -> None:
         """SIGKILL, unless it has ended already."""
         try:
-            if self.transport is not None:
-                self.transport.signalProcess("KILL")
+            if self.process is not None:
+                self.process.signalProcess("KILL")
         except ProcessExitedAlready:
             pass
-
-    def processEnded(self, reason: Failure) -> None:
-        self.ended = True
-        self._launcher.template_ended(self, reason)
 
 
 class ForkLauncher:
@@ -192,7 +188,7 @@ class ForkLauncher:
         for template in self._templates:
             template.kill()
 
-    def template_ended(self, template: _Template, reason: Failure) -> None:
+    def _template_ended(self, template: _Template, reason: Failure) -> None:
         """A template process has ended and has been waited for; its channel may not
         have, since a child that it forked just now holds it too."""
         template.ended = True
@@ -233,7 +229,7 @@ class ForkLauncher:
 
     def _start_template(self, orders: dict[str, Any]) -> _Template | None:
         """:returns: the template, which is not ready yet; None if it cannot be started."""
-        template = _Template(self, orders, self._reactor.seconds())
+        template = _Template(orders, self._reactor.seconds())
         try:
             template.channel, theirs = open_channel(
                 self._watcher,
@@ -245,7 +241,8 @@ class ForkLauncher:
             return None
         try:
             give_orders(template.channel.send, orders)
-            self._starter.start("template", template, theirs)
+            ended = partial(self._template_ended, template)
+            template.process = self._starter.start("template", theirs, ended)
         except OSError as failure:
             template.channel.close()
             self._cannot_start(failure)

@@ -87,6 +87,9 @@ class TwistdService(ForkingService):
     def _take_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
+        # nothing here is waited for by SIGCHLD, and for each child it costs as much as a line
+        # of the log
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._act, signal.Signals(number))

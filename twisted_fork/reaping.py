@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from resource import struct_rusage
+from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import (
@@ -20,14 +21,16 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReadDescriptor,
 )
-from twisted.internet.process import reapProcessHandlers, unregisterReapProcessHandler
+from twisted.internet.process import unregisterReapProcessHandler
+from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_fork import calls
 from twisted_fork.later import Backoff
 from twisted_fork.watching import Watching
 
-__all__ = ["ForkedProcess", "GroupSweep", "reason_for", "take_over"]
+__all__ = ["ForkedProcess", "GroupSweep", "reason_for", "start_process"]
 
 _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
@@ -59,14 +62,14 @@ class _ProcessAddress:
 @implementer(IProcessTransport, IReadDescriptor)
 class ForkedProcess:
     """
-    A child that was forked for this process by somebody else: the transport of its
-    ProcessProtocol.
+    A child, whoever forked it for this process: the transport of its ProcessProtocol.
 
     It has no streams of ours; what it can do is end, and be sent signals.
 
     :param ended: is called once, after the child has been waited for, with a Failure
-        of ProcessDone or ProcessTerminated.
-    :param pidfd: of the child, if there is one already; it is this object's from now on.
+        of ProcessDone or ProcessTerminated; never before this object is made.
+    :param reason: how it has ended already and has been waited for, if it has.
+    :ivar over: it has been waited for.
     :ivar usage: what the child has used, once it has ended: see getrusage(2).
     :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar pid: cannot become anybody else's before ``ended`` is called.
@@ -77,9 +80,9 @@ class ForkedProcess:
         "_backoff",
         "_ended",
         "_fd",
-        "_over",
         "_watcher",
         "ends_its_group",
+        "over",
         "pid",
         "usage",
     )
@@ -90,19 +93,18 @@ class ForkedProcess:
         clock: IReactorTime,
         pid: int,
         ended: Callable[[Failure], object],
-        pidfd: int | None = None,
+        reason: Failure | None = None,
     ) -> None:
         self.pid = pid
         self._watcher = watcher
         self._ended = ended
         self._fd = -1
-        self._over = False
+        self.over = reason is not None
         self.ends_its_group = False
         self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
-        if pidfd is not None:
-            self._fd = pidfd
-            watcher.addReader(self)
+        if reason is not None:
+            clock.callLater(0, ended, reason)
             return
         try:
             self._open()
@@ -112,7 +114,7 @@ class ForkedProcess:
 
     def _open(self) -> None:
         """:raises OSError: no descriptor, or nothing more can be watched."""
-        self._fd = os.pidfd_open(self.pid)
+        self._fd = calls.pidfd_open(self.pid)
         try:
             self._watcher.addReader(self)
         except OSError:
@@ -136,7 +138,7 @@ class ForkedProcess:
 
         :raises ProcessExitedAlready: the child has been waited for.
         """
-        if self._over:
+        if self.over:
             raise ProcessExitedAlready()
         if isinstance(signalID, str):
             signalID = signal.Signals["SIG" + signalID.removeprefix("SIG")]
@@ -191,7 +193,7 @@ class ForkedProcess:
             pass
 
     def _wait(self) -> bool:
-        if self._over:
+        if self.over:
             return True
         status: int | None
         try:
@@ -206,41 +208,51 @@ class ForkedProcess:
             self._watcher.removeReader(self)
             os.close(self._fd)
             self._fd = -1
-        self._over = True
+        self.over = True
         self._ended(reason_for(status))
         return True
 
 
-def take_over(
-    watcher: Watching,
-    clock: IReactorTime,
-    process: IProcessTransport,
-    ended: Callable[[Failure], object],
-) -> IProcessTransport:
+class _Listener(ProcessProtocol):
     """
-    Wait in Twisted's place for what its spawnProcess has just started.
+    Hears of a process while Twisted waits for it.
 
-    :param process: has no pipes.
-    :param ended: as for ForkedProcess; its ProcessProtocol is not told.
-    :returns: a ForkedProcess, and *process* is not to be used any more; or *process*, if
-        it has ended already or cannot be watched: Twisted tells its ProcessProtocol.
+    :ivar pid: kept when it has ended.
+    :ivar reason: how it ended; None if it has not.
     """
-    pid = process.pid
-    registered: object = reapProcessHandlers.get(pid)
-    if registered is not process:
-        return process
-    try:
-        pidfd = os.pidfd_open(pid)
-    except (OSError, AttributeError):  # there is none in a Python built for old kernels
-        return process
-    try:
-        taken = ForkedProcess(watcher, clock, pid, ended, pidfd)
-    except OSError:  # the reactor can watch no more
-        os.close(pidfd)
-        return process
-    unregisterReapProcessHandler(pid, process)
-    process.pid = None
-    return taken
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.reason: Failure | None = None
+
+    def makeConnection(self, process: IProcessTransport) -> None:
+        self.pid = process.pid
+
+    def processEnded(self, reason: Failure) -> None:
+        self.reason = reason
+
+
+def start_process(
+    reactor: Any,
+    watcher: Watching,
+    ended: Callable[[Failure], object],
+    executable: str,
+    words: Sequence[str],
+    **options: Any,
+) -> ForkedProcess:
+    """
+    Start a process without pipes with Twisted's spawnProcess, and wait for it in Twisted's
+    place.
+
+    :param ended: see ForkedProcess.
+    :param options: see IReactorProcess.spawnProcess.
+    :raises OSError: no process can be made just now.
+    """
+    listener = _Listener()
+    process = reactor.spawnProcess(listener, executable, words, **options)
+    if listener.reason is None:
+        unregisterReapProcessHandler(listener.pid, process)
+    return ForkedProcess(watcher, reactor, listener.pid, ended, listener.reason)
 
 
 class GroupSweep:

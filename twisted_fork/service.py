@@ -180,16 +180,19 @@ class ForkingService(Service):
         theirs = self._stderr.theirs
         # ours may be the log itself, and children are not to write that
         stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else theirs
-        starter = starting.Starter(self._reactor, theirs, open_files, stdout)
+        starter = starting.Starter(self._reactor, self._watcher, theirs, open_files, stdout)
         settings = self.settings
         launcher: Launcher
         if isinstance(self._handler, Program) and self._handler.direct(settings):
             settings = replace(settings, spare_children=0)
             launcher = ExecLauncher(self._reactor, self._watcher, self._handler, theirs, open_files)
         else:
-            made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher
             orders = self._orders or self._new_orders()
-            launcher = made(self._reactor, self._watcher, self._journal, orders, starter)
+            given = (self._watcher, self._journal, orders, starter)
+            if settings.launcher == "fork":
+                launcher = ForkLauncher(self._reactor, *given)
+            else:
+                launcher = SpawnLauncher(*given)
         self._pool = Pool(
             settings,
             self._reactor,

@@ -13,13 +13,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import IProcessTransport
-from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
 
 from twisted_fork import inside, limits, wire
+from twisted_fork.calls import memory_file
 from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
+from twisted_fork.reaping import ForkedProcess, start_process
 from twisted_fork.settings import InvalidSetting, Settings, option_name
+from twisted_fork.watching import Watching
 
 __all__ = ["Starter", "check", "give_orders", "orders"]
 
@@ -32,6 +34,7 @@ class Starter:
     """
     Starts fresh interpreters: templates and spawned children.
 
+    :param watcher: watches them.
     :param stderr: the descriptor of their standard error.
     :param stdout: likewise of their standard output.
     :param open_files: the limits on open files that they shall have, soft and hard: not
@@ -39,27 +42,38 @@ class Starter:
         select(2) cannot live with more than 1024.
     """
 
-    def __init__(self, reactor: Any, stderr: int, open_files: tuple[int, int], stdout: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        watcher: Watching,
+        stderr: int,
+        open_files: tuple[int, int],
+        stdout: int,
+    ) -> None:
         self._reactor = reactor
+        self._watcher = watcher
         self._stderr = stderr
         self._stdout = stdout
         self._open_files = open_files
 
     def start(
-        self, role: str, protocol: ProcessProtocol, channel: socket.socket
-    ) -> IProcessTransport:
+        self, role: str, channel: socket.socket, ended: Callable[[Failure], object]
+    ) -> ForkedProcess:
         """
         Start one in *role*, ``template`` or ``child``.
 
         Its standard input is empty, and its output is not buffered.
 
         :param channel: its end of its channel; still the caller's to close.
+        :param ended: see ForkedProcess.
         :raises OSError: no process can be made just now.
         """
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            transport: IProcessTransport = self._reactor.spawnProcess(
-                protocol,
+            process = start_process(
+                self._reactor,
+                self._watcher,
+                ended,
                 sys.executable,
                 [sys.executable, "-u", _INSIDE, role],
                 env={**os.environ, EAGER_BINDING: "1"},
@@ -67,11 +81,10 @@ class Starter:
             )
         finally:
             os.close(nothing)
-        if transport.pid is None:  # it has ended already
-            return transport
-        with suppress(OSError):
-            resource.prlimit(transport.pid, resource.RLIMIT_NOFILE, self._open_files)
-        return transport
+        if not process.over:
+            with suppress(OSError):
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, self._open_files)
+        return process
 
     def streams(self) -> tuple[bytes, tuple[int, ...]]:
         """A message that gives one that runs already the streams of those to come."""
@@ -89,7 +102,7 @@ def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[s
     :param send: of its channel.
     :raises OSError: out of descriptors or memory.
     """
-    with open(os.memfd_create("orders"), "wb") as file:
+    with open(memory_file("orders"), "wb") as file:
         file.write(wire.marshalled(orders))
         file.flush()
         send(wire.pack(wire.ORDERS), (file.fileno(),))

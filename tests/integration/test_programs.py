@@ -179,7 +179,9 @@ def test_a_program_that_dies_of_a_signal_is_told_so(serve: Serve) -> None:
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM")
 
 
-@pytest.mark.parametrize("before", [[], ["env", "--ignore-signal=HUP", "--block-signal=USR2"]])
+@pytest.mark.parametrize(
+    "before", [[], ["env", "--ignore-signal=HUP,QUIT,RTMAX", "--block-signal=USR2"]]
+)
 def test_signals_are_as_at_the_start_of_the_world(
     serve: Serve, way: dict[str, Any], before: list[str]
 ) -> None:

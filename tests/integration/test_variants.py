@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,22 @@ def test_more_children_than_a_reactor_could_watch_are_served(
     server.wait_for("served peer=", times=399)
     assert ask(server.address, b"hello") == b"HELLO"
     server.stop()
+
+
+def test_a_python_that_was_built_on_an_old_system_will_do(
+    serve: Callable[..., Server], tmp_path: Path, launcher: str
+) -> None:
+    """The os module lacks what that system did not know: see twisted_fork.calls."""
+    (tmp_path / "sitecustomize.py").write_text("import os; del os.pidfd_open, os.memfd_create\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    server = serve("-k2", launcher=launcher, before=["env", f"PYTHONPATH={path}"])
+    with connect(server.address) as victim:
+        talk(victim)
+        pid = server.child_of(victim)
+        os.kill(pid, signal.SIGKILL)
+        assert read_to_end(victim) == b""
+    server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
+    assert ask(server.address, b"hello") == b"HELLO"
 
 
 def test_a_child_serves_as_many_connections_as_it_was_told(

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IReadDescriptor,
 )
+from twisted.internet.process import Process
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.internet.unix import Port as UNIXPort
@@ -77,7 +78,7 @@ class FakeReactor(Clock):
     """
     A clock that also watches descriptors, when it is told to turn.
 
-    :ivar started: the arguments of each call of spawnProcess.
+    :ivar started: what start_process was called for: process, channel, and ended.
     :ivar called: what callWhenRunning and callFromThread were given.
     """
 
@@ -162,13 +163,21 @@ class FakeReactor(Clock):
         listening.startListening()
         return cast(IListeningPort, listening)
 
-    def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> FakeProcess:
+    def spawnProcess(
+        self, protocol: Any, path: str, words: Any, env: Any, childFDs: Any
+    ) -> Process:
+        """Of all that is here this one is real."""
+        return Process(self, path, words, env, None, protocol, childFDs=childFDs)
+
+    def start_process(
+        self, reactor: Any, watcher: Any, ended: Any, *words: Any, **options: Any
+    ) -> FakeProcess:
+        """In the place of reaping.start_process."""
         if self.spawn_error is not None:
             raise self.spawn_error
         process = FakeProcess(next(self.pids))
         channel = socket.socket(fileno=os.dup(options["childFDs"][3]))
-        self.started.append({"protocol": protocol, "process": process, "channel": channel})
-        protocol.makeConnection(process)
+        self.started.append({"ended": ended, "process": process, "channel": channel})
         return process
 
 

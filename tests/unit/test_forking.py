@@ -10,7 +10,7 @@ from typing import Any, cast
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
-from twisted_fork import forking, wire
+from twisted_fork import forking, starting, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import State
 from twisted_fork.forking import ForkLauncher
@@ -50,9 +50,7 @@ class ForkLauncherCase(Case):
         settings = Settings(**{"spare_children": 0, **given})
         told = orders(Echo(), settings, listened_to=False)
         journal = journal_of(self.lines)
-        self.launcher = ForkLauncher(
-            self.reactor, self.reactor, journal, told, Starter(self.reactor, 2, (1024, 1024), 2)
-        )
+        self.launcher = ForkLauncher(self.reactor, self.reactor, journal, told, self.starter())
         self.pool = Pool(
             settings,
             self.reactor,
@@ -62,6 +60,11 @@ class ForkLauncherCase(Case):
             room=lambda: None,
             last_words=lambda pid: None,
         )
+
+    def starter(self) -> Starter:
+        """Starts nothing but what the fake reactor makes up."""
+        self.patch(starting, "start_process", self.reactor.start_process)
+        return Starter(self.reactor, self.reactor, 2, (1024, 1024), 2)
 
     def forked_process(self, reactor: object, clock: object, pid: int, ended: Any) -> FakeProcess:
         process = FakeProcess(pid)
@@ -126,7 +129,7 @@ class ForkLauncherCase(Case):
         started = self.reactor.started[number]
         started["process"].over = True
         reason = ProcessDone(0) if signal is None else ProcessTerminated(None, signal, signal)
-        started["protocol"].processEnded(Failure(reason))
+        started["ended"](Failure(reason))
 
     def channel_ends(self, channel: socket.socket) -> None:
         channel.close()

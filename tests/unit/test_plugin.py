@@ -44,8 +44,9 @@ class SignalTests(ServiceCase):
         self.started()
         self.assertEqual(self.handlers, {})
         self.call()
-        wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         self.assertEqual(set(self.handlers), wanted)
+        self.assertEqual(self.handlers[signal.SIGCHLD], signal.SIG_DFL)
 
     def test_the_first_stops_the_reactor_and_is_logged(self) -> None:
         for number, name in [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")]:

@@ -7,14 +7,15 @@ import os
 import signal
 from typing import Any
 
+from twisted.internet import process as twisted_process
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport, IReadDescriptor
-from twisted.internet.process import Process, reapAllProcesses, reapProcessHandlers
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.process import reapAllProcesses, reapProcessHandlers
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for, take_over
+from twisted_fork import calls
+from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for, start_process
 
 from .cases import Case
 from .fakes import FakeReactor
@@ -180,7 +181,7 @@ class WithoutPidfdTests(ProcessCase):
     def setUp(self) -> None:
         super().setUp()
         self.refusals = 0
-        self.patch(os, "pidfd_open", self.refuse)
+        self.patch(calls, "pidfd_open", self.refuse)
 
     def refuse(self, pid: int) -> int:
         self.refusals += 1
@@ -199,11 +200,9 @@ class WithoutPidfdTests(ProcessCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_it_is_watched_as_soon_as_there_is_a_descriptor(self) -> None:
-        original = os.pidfd_open
         pid = self.fork(6)
         process = self.watch(pid)
-        self.patch(os, "pidfd_open", lambda pid: real_pidfd_open(pid))
-        self.assertIsNot(original, os.pidfd_open)
+        self.patch(calls, "pidfd_open", os.pidfd_open)
         self.reactor.advance(5)
         self.assertEqual(self.reactor.readers, [process])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -212,126 +211,74 @@ class WithoutPidfdTests(ProcessCase):
         self.assertEqual(self.how_it_ended(), (6, None))
 
 
-real_pidfd_open = os.pidfd_open
+class StartProcessTests(ProcessCase):
+    """Processes that Twisted starts, and that it would wait for."""
 
-
-class Told(ProcessProtocol):
-    """Keeps what Twisted tells."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    def connectionMade(self) -> None:
-        self.told.append("made")
-
-    def processExited(self, reason: Failure) -> None:
-        self.told.append("exited")
-
-    def processEnded(self, reason: Failure) -> None:
-        self.told.append(reason.value.exitCode)  # type: ignore[union-attr]
-
-
-class TakeOverTests(ProcessCase):
-    """Processes that Twisted has started, and that it would wait for."""
-
-    def spawn(self, status: int = 3) -> IProcessTransport:
+    def start(self, status: int = 3) -> ForkedProcess:
         """A process that exits with *status* as soon as it may; see let_go."""
-        self.protocol = Told()
-        process: IProcessTransport = Process(
+        words = ["sh", "-c", f"read line; exit {status}"]
+        process = start_process(
             self.reactor,
+            self.reactor,
+            self.ends.append,
             "/bin/sh",
-            ["sh", "-c", f"read line; exit {status}"],
-            {},
-            None,
-            self.protocol,
+            words,
+            env={},
             childFDs={0: self.reading},
         )
         self.pids.append(process.pid)
-        self.addCleanup(reapProcessHandlers.pop, process.pid, None)
         return process
 
     def let_go(self, children: int = 1) -> None:
         os.write(self.writing, b"\n" * children)
 
-    def take(self, process: IProcessTransport) -> IProcessTransport:
-        return take_over(self.reactor, self.reactor, process, self.ends.append)
-
-    def left_to_twisted(self, process: IProcessTransport) -> None:
-        """It is still Twisted's, who waits for it."""
-        pid = process.pid
-        before = len(os.listdir("/proc/self/fd"))
-        self.assertIs(self.take(process), process)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
-        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
-        self.let_go()
-        self.has_ended(pid)
-        reapAllProcesses()
-        self.assertEqual((self.protocol.told, self.ends), (["made", "exited", 3], []))
-        self.assertTrue(self.is_gone(pid))
-
     def test_its_end_is_told_once_and_what_it_has_used(self) -> None:
-        process = self.spawn()
-        pid = process.pid
-        taken = self.take(process)
-        assert isinstance(taken, ForkedProcess)
-        self.assertEqual(taken.pid, pid)
+        process = self.start()
         self.let_go()
-        self.has_ended(pid)
+        self.has_ended(process.pid)
         reapAllProcesses()
-        self.assertFalse(self.is_gone(pid), "Twisted does not wait for it")
+        self.assertFalse(self.is_gone(process.pid), "Twisted does not wait for it")
         self.reactor.turn_until(lambda: self.ends)
         self.assertEqual(self.how_it_ended(), (3, None))
-        self.assertTrue(self.is_gone(pid))
-        assert taken.usage is not None
-        self.assertGreater(taken.usage.ru_maxrss, 0)
-        self.assertEqual(self.protocol.told, ["made"])
+        self.assertTrue(self.is_gone(process.pid))
+        assert process.usage is not None
+        self.assertGreater(process.usage.ru_maxrss, 0)
         self.assertEqual(self.reactor.readers, [])
 
     def test_twisted_knows_nothing_of_it_any_more(self) -> None:
-        process = self.spawn()
-        taken = self.take(process)
-        self.assertNotIn(taken.pid, reapProcessHandlers)
-        self.assertRaises(ProcessExitedAlready, process.signalProcess, "KILL")
-        taken.signalProcess("KILL")
+        process = self.start()
+        self.assertNotIn(process.pid, reapProcessHandlers)
+        process.signalProcess("KILL")
         self.reactor.turn_until(lambda: self.ends)
         self.assertEqual(self.how_it_ended(), (None, signal.SIGKILL))
 
-    def test_one_that_has_ended_and_was_not_waited_for_is_taken(self) -> None:
-        process = self.spawn()
-        self.let_go()
-        self.has_ended(process.pid)
-        self.take(process)
-        self.reactor.turn_until(lambda: self.ends)
+    def test_one_that_has_ended_before_anybody_could_wait_is_told_of_later(self) -> None:
+        register: Any = twisted_process.registerReapProcessHandler
+
+        def late(pid: int, process: Any) -> None:
+            self.let_go()
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            register(pid, process)
+
+        self.patch(twisted_process, "registerReapProcessHandler", late)
+        process = self.start()
+        self.assertTrue(self.is_gone(process.pid))
+        self.assertEqual(self.ends, [])
+        self.assertRaises(ProcessExitedAlready, process.signalProcess, "KILL")
+        self.reactor.advance(0)
         self.assertEqual(self.how_it_ended(), (3, None))
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
 
-    def test_one_that_twisted_has_waited_for_is_not_taken(self) -> None:
-        process = self.spawn()
+    def test_without_a_pidfd_it_is_looked_for(self) -> None:
+        def refuse(pid: int) -> int:
+            raise OSError(errno.ENOSYS, "not implemented")
+
+        self.patch(calls, "pidfd_open", refuse)
+        process = self.start()
         self.let_go()
         self.has_ended(process.pid)
-        reapAllProcesses()
-        self.assertIs(self.take(process), process)
-        self.assertEqual((self.protocol.told, self.ends), (["made", "exited", 3], []))
-        self.assertEqual(self.reactor.readers, [])
-
-    def test_without_a_pidfd_it_is_left_to_twisted(self) -> None:
-        for error in (
-            OSError(errno.EMFILE, "too many open files"),
-            OSError(errno.ENOSYS, "not implemented"),
-            AttributeError("pidfd_open"),
-        ):
-
-            def refuse(pid: int, error: Exception = error) -> int:
-                raise error
-
-            self.patch(os, "pidfd_open", refuse)
-            self.left_to_twisted(self.spawn())
-
-    def test_what_the_reactor_cannot_watch_is_left_to_twisted(self) -> None:
-        def refuse(reader: IReadDescriptor) -> None:
-            raise OSError(errno.ENOSPC, "too many watches")
-
-        self.patch(self.reactor, "addReader", refuse)
-        self.left_to_twisted(self.spawn())
+        self.reactor.advance(5)
+        self.assertEqual(self.how_it_ended(), (3, None))
 
 
 class GroupSweepTests(ProcessCase):

@@ -37,6 +37,7 @@ class ServiceCase(Case):
         self.limits: list[tuple[int, int]] = []
         self.patch(forking, "ForkedProcess", self.forked_process)
         self.patch(starting, "check", lambda *arguments: None)
+        self.patch(starting, "start_process", self.reactor.start_process)
         self.patch(resource, "getrlimit", lambda which: (1024, 4096))
         self.patch(resource, "setrlimit", lambda which, limits: None)
         self.patch(resource, "prlimit", lambda pid, which, limits: self.limits.append(limits))
@@ -113,7 +114,7 @@ class ServiceCase(Case):
 
     def template_ends(self) -> None:
         self.reactor.started[-1]["process"].over = True
-        self.reactor.started[-1]["protocol"].processEnded(Failure(ProcessDone(0)))
+        self.reactor.started[-1]["ended"](Failure(ProcessDone(0)))
         self.turn()
 
     def stop(self, service: ForkingService) -> Deferred[Any]:

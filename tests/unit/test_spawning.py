@@ -40,10 +40,9 @@ class SpawnCase(Case):
         journal = journal_of(self.lines)
         self.launcher = SpawnLauncher(
             self.reactor,
-            self.reactor,
             journal,
             self.orders(),
-            Starter(self.reactor, 2, (1024, 1024), 2),
+            Starter(self.reactor, self.reactor, 2, (1024, 1024), 2),
         )
         self.pool = Pool(
             settings,
@@ -76,6 +75,10 @@ class SpawnCase(Case):
 class SpawnLauncherTests(SpawnCase):
     """The other ends of all channels are the test's."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(starting, "start_process", self.reactor.start_process)
+
     def started(self, number: int = -1) -> tuple[FakeProcess, socket.socket]:
         """An interpreter that was started: its process, and its end of its channel."""
         started: dict[str, Any] = self.reactor.started[number]
@@ -105,7 +108,7 @@ class SpawnLauncherTests(SpawnCase):
             pass
         process.over = True
         reason = ProcessDone(0) if signal is None else ProcessTerminated(None, signal, signal)
-        self.reactor.started[number]["protocol"].processEnded(Failure(reason))
+        self.reactor.started[number]["ended"](Failure(reason))
 
     def test_a_connection_is_sent_when_its_interpreter_is_ready(self) -> None:
         connection = self.connect()
@@ -208,10 +211,7 @@ class ShellReactor(FakeReactor):
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **options: Any) -> Any:
         command = ["sh", "-c", self.script]
-        streams = options["childFDs"]
-        return twisted_process.Process(
-            self, "/bin/sh", command, {}, None, protocol, childFDs=streams
-        )
+        return super().spawnProcess(protocol, "/bin/sh", command, {}, options["childFDs"])
 
 
 class WaitingTests(SpawnCase):
@@ -233,7 +233,7 @@ class WaitingTests(SpawnCase):
 
         self.patch(twisted_process, "registerReapProcessHandler", late)
 
-    def test_the_waiting_is_taken_over(self) -> None:
+    def test_its_end_is_told_once(self) -> None:
         self.reactor.script = "exec sleep 100"
         self.pool.order_spare()
         (child,) = self.pool.children
@@ -279,17 +279,3 @@ class WaitingTests(SpawnCase):
         self.assertNoResult(stopped)
         self.reactor.advance(0)
         self.successResultOf(stopped)
-
-    def test_without_a_pidfd_twisted_waits(self) -> None:
-        def refuse(pid: int) -> int:
-            raise OSError(errno.EMFILE, "too many open files")
-
-        self.patch(os, "pidfd_open", refuse)
-        self.reactor.script = "exit 5"
-        self.pool.order_spare()
-        (child,) = self.pool.children
-        assert child.pid is not None
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        twisted_process.reapAllProcesses()
-        self.assertEqual(self.lines, [f"idle child ended pid={child.pid} exit=5"])
-        self.assertEqual(len(self.pool.children), 0)

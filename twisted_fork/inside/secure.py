@@ -8,13 +8,13 @@ begun with one is resumed with any other.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from twisted_fork.calls import memory_file
 from twisted_fork.inside.importing import BadHandler
 
 __all__ = ["context", "end", "wrap"]
@@ -54,7 +54,7 @@ def context(order: dict[str, Any]) -> ssl.SSLContext:
 @contextmanager
 def _in_memory(file: tuple[str, bytes]) -> Iterator[str]:
     """The path of a file that is nowhere but in memory: ssl takes keys from nothing else."""
-    with open(os.memfd_create("pem"), "wb") as made:
+    with open(memory_file("pem"), "wb") as made:
         made.write(file[1])
         made.flush()
         yield f"/proc/self/fd/{made.fileno()}"

@@ -1,0 +1,58 @@
+"""
+System calls that the ``os`` module has only where Python was built on a system that knew
+them; many prebuilt Pythons were built on older ones, so as to run everywhere.
+
+Used on both sides.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["memory_file", "pidfd_open"]
+
+_SYS_PIDFD_OPEN = 434
+"""The same wherever Python runs."""
+
+_MFD_CLOEXEC = 1
+
+
+def _pidfd_open(pid: int) -> int:
+    return _called("syscall", _SYS_PIDFD_OPEN, pid, 0)
+
+
+def _memory_file(name: str) -> int:
+    return _called("memfd_create", name.encode(), _MFD_CLOEXEC)
+
+
+def _called(function: str, *arguments: int | bytes) -> int:
+    """
+    Call one of the C library's functions.
+
+    :raises OSError: what the call said; ``ENOSYS`` where the library has no such function.
+    """
+    import ctypes
+    import errno
+
+    try:
+        call = getattr(ctypes.CDLL(None, use_errno=True), function)
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+    result: int = call(*arguments)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+pidfd_open: Callable[[int], int] = getattr(os, "pidfd_open", _pidfd_open)
+"""A descriptor that turns readable when the child has ended, see pidfd_open(2).  It is closed
+on exec."""
+
+memory_file: Callable[[str], int] = getattr(os, "memfd_create", _memory_file)
+"""A descriptor of a file that is nowhere but in memory, see memfd_create(2).  It is closed on
+exec."""
