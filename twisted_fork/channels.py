@@ -125,6 +125,8 @@ class Channel:
             self._received(message)
             if self.closed:
                 return False
+            if message.kind == wire.READY:
+                return True  # who is ready says no more until it is given something
         return True
 
     def connectionLost(self, reason: Failure) -> None:

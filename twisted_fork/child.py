@@ -19,7 +19,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_fork.accepted import Connection
     from twisted_fork.channels import Channel
     from twisted_fork.deadlines import Deadline
+    from twisted_fork.reaping import ForkedProcess
     from twisted_fork.traffic import Traffic
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
@@ -106,7 +106,6 @@ class Child:
     :ivar ticket: which child, among all that this service ever orders.
     :ivar state: changes only through Pool.
     :ivar generation: how often the handler had been loaded anew when it was ordered.
-    :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar has_ended: its process has, whatever there still is to hear from it.
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
@@ -124,7 +123,6 @@ class Child:
         "channel",
         "connection",
         "deadline",
-        "ends_its_group",
         "generation",
         "has_ended",
         "left",
@@ -146,9 +144,8 @@ class Child:
         self.left = left
         self.generation = 0
         self.has_ended = False
-        self.ends_its_group = False
         self.state = State.ORDERED
-        self.process: IProcessTransport | None = None
+        self.process: ForkedProcess | None = None
         self.pid: int | None = None
         self.peer = ""
         self.source = ""
@@ -157,7 +154,7 @@ class Child:
         self.deadline: Deadline | None = None
         self.traffic: Traffic | None = None
 
-    def lives(self, process: IProcessTransport) -> None:
+    def lives(self, process: ForkedProcess) -> None:
         """It has a process, hence a pid, which it keeps when the process has ended."""
         self.process = process
         self.pid = process.pid
@@ -165,7 +162,7 @@ class Child:
     @property
     def usage(self) -> struct_rusage | None:
         """What its process has used, once that has ended, where it is known."""
-        return getattr(self.process, "usage", None)
+        return None if self.process is None else self.process.usage
 
     def given(self, connection: Connection) -> None:
         """It is to serve *connection*."""

@@ -16,7 +16,6 @@ from twisted_fork import wire
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
-from twisted_fork.reaping import ForkedProcess
 from twisted_fork.settings import Settings
 
 __all__ = ["Deadline", "end_group", "limit_of"]
@@ -90,9 +89,7 @@ def end_group(child: Child, number: signal.Signals) -> None:
     """
     if child.process is None or child.pid is None:
         return
-    child.ends_its_group = True
-    if isinstance(child.process, ForkedProcess):
-        child.process.ends_its_group = True
+    child.process.ends_its_group = True
     try:
         os.killpg(child.pid, number)
         reached = os.getpgid(child.pid) == child.pid and number != signal.SIGKILL
@@ -100,19 +97,6 @@ def end_group(child: Child, number: signal.Signals) -> None:
         reached = False
     if not reached:
         child.signal(number.name.removeprefix("SIG"))
-
-
-def end_rest_of_group(child: Child) -> None:
-    """
-    End whoever is left of the group of a child that Twisted has just waited for.  A forked
-    child's is ended before it is waited for, see ForkedProcess.
-    """
-    if not child.ends_its_group or child.pid is None or isinstance(child.process, ForkedProcess):
-        return
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except OSError:
-        pass
 
 
 def limit_of(child: Child, reason: Failure, settings: Settings) -> str | None:

@@ -36,11 +36,11 @@ def may_accept(settings: Settings, look: Look) -> bool:
     return look.idle > 0 or look.can_launch
 
 
-def spares_missing(settings: Settings, look: Look) -> int:
+def spares_missing(settings: Settings, idle: int, ordered: int) -> int:
     """How many children to order so that enough wait."""
-    return max(0, settings.spare_children - look.idle - look.ordered)
+    return max(0, settings.spare_children - idle - ordered)
 
 
-def surplus(settings: Settings, look: Look) -> int:
+def surplus(settings: Settings, idle: int) -> int:
     """How many of those who wait are more than were asked for."""
-    return max(0, look.idle - settings.spare_children)
+    return max(0, idle - settings.spare_children)

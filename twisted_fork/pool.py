@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted_fork import policy, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
-from twisted_fork.deadlines import end_group, end_rest_of_group
+from twisted_fork.deadlines import end_group
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff
 from twisted_fork.launcher import Impossible, Launcher
@@ -256,7 +256,6 @@ class Pool:
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
         child.has_ended = True
-        end_rest_of_group(child)
         if child.channel is not None:
             child.channel.hear_out()
         state, connection, status = child.state, child.connection, reason_text(reason)

@@ -185,6 +185,11 @@ class ForkedProcess:
     def connectionLost(self, reason: Failure) -> None:
         self._wait()
 
+    def _has_ended(self) -> bool:
+        """Whether it has, and is still to be waited for."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
     def _kill_group(self) -> None:
         """The child has ended, and its pid is still its own: end who is left of its group."""
         try:
@@ -197,7 +202,7 @@ class ForkedProcess:
             return True
         status: int | None
         try:
-            if self.ends_its_group and self._fd >= 0:
+            if self.ends_its_group and self._has_ended():
                 self._kill_group()
             pid, status, self.usage = os.wait4(self.pid, os.WNOHANG | _WALL)
         except ChildProcessError:

@@ -16,6 +16,20 @@ __all__ = ["Roster"]
 _BUSY = frozenset((State.BEARING, State.GIVEN, State.SERVING))
 
 
+def _counts(state: State) -> tuple[int, int]:
+    """What a child in *state* adds to those that are busy, and to those that are ordered."""
+    return int(state in _BUSY), int(state is State.ORDERED)
+
+
+def _change(state: State, event: Event) -> tuple[State, int, int]:
+    (busy, ordered), (busy_then, ordered_then) = _counts(state), _counts(NEXT[state, event])
+    return NEXT[state, event], busy_then - busy, ordered_then - ordered
+
+
+_CHANGES = {(state, event): _change(state, event) for state, event in NEXT}
+"""The next state, and how many more are busy and ordered then."""
+
+
 class Roster:
     """
     Children, from when they are ordered until they have been waited for.
@@ -43,7 +57,9 @@ class Roster:
         child.generation = self.generation
         child.state = State.BEARING if bearing else State.ORDERED
         self._children[child.ticket] = child
-        self._count(child.state, 1)
+        busy, ordered = _counts(child.state)
+        self.busy += busy
+        self.ordered += ordered
         return child
 
     def move(self, child: Child, event: Event) -> None:
@@ -53,11 +69,11 @@ class Roster:
         :raises Breach: it cannot happen in the state that it has.
         """
         try:
-            state = NEXT[child.state, event]
+            state, busy, ordered = _CHANGES[child.state, event]
         except KeyError:
             raise Breach(f"{event.value} while {child.state.value}") from None
-        self._count(child.state, -1)
-        self._count(state, 1)
+        self.busy += busy
+        self.ordered += ordered
         if child.state is State.IDLE:
             self._idle.pop(child, None)
         if state is State.IDLE:
@@ -91,9 +107,3 @@ class Roster:
 
     def __len__(self) -> int:
         return len(self._children)
-
-    def _count(self, state: State, one: int) -> None:
-        if state in _BUSY:
-            self.busy += one
-        elif state is State.ORDERED:
-            self.ordered += one

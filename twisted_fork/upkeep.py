@@ -70,10 +70,9 @@ class Upkeep:
             return
         if self._refill.armed:
             return
-        look = self._pool.look()
-        if not self._crashes.waiting and policy.spares_missing(self._pool.settings, look):
+        if not self._crashes.waiting and self._spares_missing():
             self._refill.arm(self._delay)
-        elif policy.surplus(self._pool.settings, look):
+        elif self._surplus():
             self._trim.arm(_SURPLUS)
 
     def idle_child_ended(self) -> None:
@@ -98,9 +97,15 @@ class Upkeep:
         """The last child has ended."""
         self._stuck.cancel()
 
+    def _spares_missing(self) -> int:
+        children = self._pool.children
+        return policy.spares_missing(self._pool.settings, children.idle, children.ordered)
+
+    def _surplus(self) -> int:
+        return policy.surplus(self._pool.settings, self._pool.children.idle)
+
     def _refill_if_quiet(self) -> None:
-        look = self._pool.look()
-        if not policy.spares_missing(self._pool.settings, look):
+        if not self._spares_missing():
             self.look_after()
             return
         if self._clock.seconds() - self._last < _QUIET:
@@ -108,12 +113,13 @@ class Upkeep:
             self._refill.arm(self._delay)
             return
         self._delay = _QUIET
+        look = self._pool.look()
         if look.can_launch and not look.ordered and not look.waiting:
             self._pool.order_spare()
 
     def _trim_if_quiet(self) -> None:
         quiet = self._clock.seconds() - self._last
-        surplus = policy.surplus(self._pool.settings, self._pool.look())
+        surplus = self._surplus()
         if not surplus:
             return
         if quiet < _SURPLUS:

@@ -157,6 +157,7 @@ def test_all_endpoints_share_the_places(serve: Callable[..., Server], folder: Pa
             first.close()
             server.wait_for("child ended")
             assert second.recv(6) == b"ME TOO"
+            server.wait_for("handed over", times=2)
     events = [event for (event,) in server.find("(handed over|child ended) peer")]
     assert events[:3] == ["handed over", "child ended", "handed over"]
 

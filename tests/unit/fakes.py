@@ -20,7 +20,6 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import (
     IListeningPort,
-    IProcessTransport,
     IReactorFDSet,
     IReactorTime,
     IReadDescriptor,
@@ -39,6 +38,7 @@ from twisted_fork.channels import Channel
 from twisted_fork.child import Child, ChildProtocol
 from twisted_fork.journal import Journal
 from twisted_fork.pool import Pool
+from twisted_fork.reaping import ForkedProcess
 from twisted_fork.settings import Settings
 
 NO_PID = 5_000_000
@@ -181,37 +181,21 @@ class FakeReactor(Clock):
         return process
 
 
-@implementer(IProcessTransport)
-class FakeProcess:
+class FakeProcess(ForkedProcess):
     """A process that does nothing but remember which signals it was sent."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.signals: list[str] = []
         self.ended: Any = None
+        self.ends_its_group = False
         self.over = False
+        self.usage = None
 
     def signalProcess(self, signalID: str | int) -> None:
         if self.over:
             raise ProcessExitedAlready()
         self.signals.append(str(signalID))
-
-    def loseConnection(self) -> Any:
-        raise NotImplementedError
-
-    closeStdin = closeStdout = closeStderr = getHost = getPeer = loseConnection
-
-    def closeChildFD(self, descriptor: int) -> None:
-        raise NotImplementedError
-
-    def write(self, data: bytes) -> None:
-        raise NotImplementedError
-
-    def writeSequence(self, iovec: Any) -> None:
-        raise NotImplementedError
-
-    def writeToChild(self, childFD: int, data: bytes) -> None:
-        raise NotImplementedError
 
 
 class FakeChannel:

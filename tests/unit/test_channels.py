@@ -61,6 +61,15 @@ class ChannelTests(Case):
         self.turn_to_the_end()
         self.assertEqual([ticket for _, ticket in self.messages], list(range(60)))
 
+    def test_who_says_that_it_is_ready_is_not_listened_to_further_in_that_turn(self) -> None:
+        self.tell(1)
+        wire.send(self.theirs, wire.pack(wire.READY, 2))
+        self.tell(3)
+        self.reactor.turn()
+        self.assertEqual(self.messages, [(wire.ALIVE, 1), (wire.READY, 2)])
+        self.turn_to_the_end()
+        self.assertEqual(self.messages[2:], [(wire.ALIVE, 3)])
+
     def test_the_end_is_told_once_after_the_last_message(self) -> None:
         self.tell(1)
         self.theirs.close()

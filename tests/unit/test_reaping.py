@@ -19,7 +19,7 @@ from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for, start_pr
 
 from .cases import Case
 from .fakes import FakeReactor
-from .processes import forked
+from .processes import forked, status_of
 
 
 class ReasonTests(Case):
@@ -174,6 +174,21 @@ class ForkedProcessTests(ProcessCase):
         self.assertRaises(KeyError, process.writeSequence, [b"x"])
         self.assertRaises(KeyError, process.writeToChild, 0, b"x")
 
+    def test_with_its_end_its_group_is_ended_if_that_is_wanted(self) -> None:
+        for wanted in (False, True):
+            self.ends.clear()
+            leader = self.fork(group=0)
+            other = self.fork(group=leader)
+            self.watch(leader).ends_its_group = wanted
+            os.kill(leader, signal.SIGTERM)
+            self.has_ended(leader)
+            self.reactor.turn_until(lambda: self.ends)
+            if not wanted:
+                os.kill(other, signal.SIGTERM)
+            self.has_ended(other)
+            ended = signal.SIGKILL if wanted else signal.SIGTERM
+            self.assertEqual(status_of(other), -ended)
+
 
 class WithoutPidfdTests(ProcessCase):
     """When there is no descriptor for a pidfd."""
@@ -198,6 +213,18 @@ class WithoutPidfdTests(ProcessCase):
         self.reactor.advance(5)
         self.assertEqual(self.how_it_ended(), (5, None))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_its_group_is_ended_when_it_has_ended_itself_and_not_before(self) -> None:
+        leader = self.fork(group=0)
+        other = self.fork(group=leader)
+        self.watch(leader).ends_its_group = True
+        self.reactor.pump([1] * 30)
+        self.assertEqual(self.ends, [])
+        os.kill(leader, signal.SIGTERM)
+        self.has_ended(leader)
+        self.reactor.advance(5)
+        self.assertEqual(self.how_it_ended(), (None, signal.SIGTERM))
+        self.assertEqual(status_of(other), -signal.SIGKILL)
 
     def test_it_is_watched_as_soon_as_there_is_a_descriptor(self) -> None:
         pid = self.fork(6)
