@@ -459,8 +459,9 @@ def test_the_log_tells_what_each_connection_has_used(limited: Serve) -> None:
         ]
     assert all(used), server.tell()
     seconds = [float(each[1]) for each in used if each]
-    assert 0.9 <= seconds[0] < 3
-    assert seconds[1] < 0.9
+    # the kernel counts ticks for the limit, and tells what the scheduler has counted
+    assert 0.5 <= seconds[0] < 3
+    assert seconds[1] < 0.5
     # more than nothing, less than a gigabyte
     assert all(1_000 < int(each[2]) < 1_000_000 for each in used if each)
 
