@@ -114,16 +114,22 @@ class Server:
         """The groups of a pattern where the log matches it for the nth time."""
 
         def enough() -> list[tuple[str, ...]]:
-            found = self.find(pattern)
-            if len(found) < times:
-                self.check_hope()
-            return found if len(found) >= times else []
+            return self._found(pattern, times)
 
         return wait_until(enough, f"{pattern} {times} times in the log:\n")[times - 1]
 
-    def check_hope(self) -> None:
+    def _found(self, pattern: str, times: int) -> list[tuple[str, ...]]:
+        """What wait_for waits for, if it is there; it fails if that will never be."""
+        was_over = self.is_over()  # if so, the log is complete
+        found = self.find(pattern)
+        if len(found) >= times:
+            return found
+        self.check_hope(was_over)
+        return []
+
+    def check_hope(self, is_over: bool | None = None) -> None:
         """It runs, and nothing went so wrong that waiting is of no use."""
-        assert not self.is_over(), self.tell()
+        assert not (self.is_over() if is_over is None else is_over), self.tell()
         assert self.expects_traceback or not self.has_traceback(), self.tell()
 
     def has_traceback(self) -> bool:
@@ -140,8 +146,7 @@ class Server:
         from twisted.internet import reactor
 
         def enough() -> bool:
-            self.check_hope()
-            return len(self.find(pattern)) >= times
+            return bool(self._found(pattern, times))
 
         await until(reactor, enough, f"{pattern} {times} times in the log")
 
@@ -165,7 +170,7 @@ class Server:
 
     def template(self) -> int:
         """The newest one's pid."""
-        return int(self.find(r"template ready pid=(\d+)")[-1][0])
+        return int(self.find(r"template ready pid=(\d+)\n")[-1][0])
 
     def child_of(self, connection: Any) -> int:
         """The pid of the child that has taken a connection, by its client's end."""

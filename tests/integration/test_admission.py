@@ -199,8 +199,8 @@ def crash(server: Server, source: str) -> None:
 def test_a_source_whose_child_crashed_is_refused_for_longer_each_time(
     serve: Serve, launcher: str
 ) -> None:
-    server = forkserve(serve, "failing:obeys", "--penalty=0.25", launcher=launcher)
-    for times, seconds in enumerate((0.25, 0.5, 1), 1):
+    server = forkserve(serve, "failing:obeys", "--penalty=0.5", launcher=launcher)
+    for times, seconds in enumerate((0.5, 1, 2), 1):
         crash(server, AWAY)
         server.wait_for(rf"penalty source={AWAY} seconds={seconds:g}\n")
         wait_until(lambda: is_served(server, AWAY), f"the end of penalty {times}")

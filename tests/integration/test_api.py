@@ -28,7 +28,7 @@ def tac(run: Start, handler: str, protocol: str = "Reporting", **settings: Any) 
 
 
 def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=2)
+    application = tac(run, "plain:upper", spare_children=2, grace=1000)
     with connect(application.address) as connection:
         talk(connection)
         application.kill()

@@ -27,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twisted_fork import __version__
@@ -235,6 +235,7 @@ def test_quit_ends_it_though_it_comes_in_pieces_and_the_pipe_stays_open(
     assert server.everything_received() == b"one\n"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([b"quit", b"qui", b"x", b"\n"])), st.integers(1, 5))
 def test_quit_is_found_wherever_the_input_is_cut(words: list[bytes], size: int) -> None:
     whole = b"".join(words)
@@ -382,7 +383,8 @@ def test_connection_refused() -> None:
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "localhost:8000"])
-def test_unknown_host(host: str) -> None:
+def test_unknown_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RES_OPTIONS", "timeout:1 attempts:1")  # some resolvers say nothing
     result = run(host)
     assert (result.returncode, result.stdout) == (1, b"")
     assert_one_line(result.stderr, "cannot connect to", host)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from .clients import Crowd, connect, read, read_to_end, talk
@@ -159,7 +160,7 @@ async def test_every_connection_that_was_accepted_is_accounted_for(
     crowd = Crowd(reactor, server.address, 12)
     await crowd.next_round()
     server.kill()
-    leaving = crowd.leave()
+    leaving = Deferred.fromCoroutine(crowd.leave())
     await until(reactor, server.is_over, "the end of the server")
     await leaving
     handed = [peer for (peer,) in server.find(r"handed over peer=(\S+) ")]

@@ -204,7 +204,9 @@ def test_a_session_ends_in_its_time_however_busy_it_is(limited: Serve, launcher:
             pass
         line = ending(server, connection)
     server.wait_for(rf"limit reached peer=\S+ pid={pid} limit=session-timeout: SIGTERM")
-    assert line.startswith("signal=SIGTERM seconds=1.")
+    found = re.match(r"signal=SIGTERM seconds=(\d+\.\d+) ", line)
+    assert found, line
+    assert float(found[1]) >= 1
     assert line.endswith(" limit=session-timeout")
 
 
@@ -212,7 +214,7 @@ def test_a_session_ends_in_its_time_however_busy_it_is(limited: Serve, launcher:
 def test_the_whole_process_group_ends_with_a_session(
     limited: Serve, launcher: str, what: str
 ) -> None:
-    server = limited("--session-timeout=1", "--grace=0.5", launcher=launcher)
+    server = limited("--session-timeout=3", "--grace=0.5", launcher=launcher)
     with order(server, what) as connection:
         family = [int(pid) for pid in connection.makefile("rb").readline().split()]
         assert len(family) == (3 if what == "multiplies" else 2)
@@ -240,7 +242,7 @@ while True: signal.pause()
 """
     server = forkserve_program(
         serve, *python_program("exec(os.environ['CODE'])"),
-        options=["--session-timeout=2", "--grace=0.5"], env={"CODE": code}, spares=0,
+        options=["--session-timeout=5", "--grace=0.5"], env={"CODE": code}, spares=0,
         launcher="spawn",
     )  # fmt: skip
     with connect(server.address) as connection:
@@ -265,7 +267,7 @@ def test_other_sessions_do_not_notice(limited: Serve) -> None:
 def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
     limited: Serve, launcher: str
 ) -> None:
-    server = limited("--idle-timeout=2", launcher=launcher)
+    server = limited("--idle-timeout=6", launcher=launcher)
     with (
         order(server, "") as both,
         order(server, "swallows") as sends,
@@ -291,7 +293,7 @@ def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
 
 
 def test_an_idle_program_ends_too(serve: Serve) -> None:
-    server = forkserve_program(serve, "cat", options=["--idle-timeout=1"], spares=0,
+    server = forkserve_program(serve, "cat", options=["--idle-timeout=3"], spares=0,
                                launcher="spawn")  # fmt: skip
     with connect(server.address) as connection:
         connection.sendall(b"hello")
@@ -524,7 +526,7 @@ def test_what_a_child_of_another_user_says_last_is_logged(limited: Serve, launch
 
 @as_root
 def test_time_limits_end_children_of_another_user(limited: Serve, launcher: str) -> None:
-    server = limited("--user=nobody", "--session-timeout=1", "--grace=0.5", launcher=launcher)
+    server = limited("--user=nobody", "--session-timeout=3", "--grace=0.5", launcher=launcher)
     with order(server, "multiplies") as connection:
         family = [int(pid) for pid in connection.makefile("rb").readline().split()]
         assert ending(server, connection).endswith(" limit=session-timeout")

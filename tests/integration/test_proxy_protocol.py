@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -189,10 +190,12 @@ def test_who_sends_no_header_in_time_is_closed_and_others_are_served_meanwhile(
     serve: Serve,
 ) -> None:
     server = forkserve(serve, "plain:upper", "--proxy-protocol", "--handshake-timeout=1")
+    began = time.monotonic()
     with connect(server.address) as silent, connect(server.address) as slow:
         slow.sendall(V1[:10])
         assert ask(server.address, V1 + b"hello") == b"HELLO"
-        assert "no PROXY header in time" not in server.log()
+        early = "no PROXY header in time" not in server.log()
+        assert early or time.monotonic() - began >= 1
         assert read_to_end(silent) == b""
         assert read_to_end(slow) == b""
         # refusals of the same source within a second share a line

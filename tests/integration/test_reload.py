@@ -43,11 +43,17 @@ class Changing:
 
     def write(self, version: str) -> None:
         """Install another version; it is one letter."""
-        self._module.write_text(HANDLER.format(version=version))
+        self._install(HANDLER.format(version=version))
 
     def break_it(self) -> None:
         """Install one that cannot be imported."""
-        self._module.write_text("VERSION = 'broken'\nimport no_such_module\n")
+        self._install("VERSION = 'broken'\nimport no_such_module\n")
+
+    def _install(self, text: str) -> None:
+        """At once: a spawned child may import it at any moment."""
+        newer = self._module.with_suffix(".new")
+        newer.write_text(text)
+        newer.replace(self._module)
 
     def reload(self, times: int = 1) -> None:
         """SIGHUP, and wait until it has been done; *times* counts all until now."""
@@ -154,6 +160,7 @@ def test_with_fresh_interpreters_too_a_broken_handler_is_told_of_and_loses_nobod
     serve: Serve, folder: Path
 ) -> None:
     changing = Changing(serve, folder, launcher="spawn")
+    changing.server.expects_traceback = True  # of a spare that is started meanwhile
     changing.break_it()
     changing.fail()
     assert changing.version() == "a"
@@ -169,6 +176,7 @@ def test_many_signals_are_one_reload_at_least_and_the_last_code_serves(
     for version in "bcdefg":
         changing.write(version)
         changing.server.kill(signal.SIGHUP)
+    changing.server.wait_for("reloaded pid=")
     wait_until(lambda: changing.version() == "g", "the last version")
     assert [changing.version() for _ in range(5)] == ["g"] * 5
     assert "reload failed" not in changing.server.log()
@@ -327,7 +335,7 @@ async def test_no_connection_is_lost_or_refused_while_reloads_fail(
     serve: Serve, folder: Path
 ) -> None:
     changing = await deferToThread(lambda: Changing(serve, folder))
-    changing._module.write_text("import no_such_module\n")
+    changing.break_it()
     server = changing.server
     served = 0
     for times in range(1, 5):

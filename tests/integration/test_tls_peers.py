@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_a_stalled_handshake_costs_one_child_for_so_long(
     serve: Serve, authority: Authority
 ) -> None:
     server = forkserve(serve, "plain:upper", *authority.options("--handshake-timeout=2"))
+    began = time.monotonic()
     with connect(server.address) as stalled:
         stalled.sendall(b"\x16\x03\x01")
         pid = server.child_of(stalled)
@@ -91,7 +93,8 @@ def test_a_stalled_handshake_costs_one_child_for_so_long(
             connection.sendall(b"hello")
             assert read(connection, 5) == b"HELLO"
             connection.unwrap()
-        assert f"pid={pid} exit" not in server.log()
+        early = f"pid={pid} exit" not in server.log()
+        assert early or time.monotonic() - began >= 2
         # its last words need not be an alert
         try:
             read_to_end(stalled)

@@ -88,7 +88,7 @@ class Books:
             return found if every and found["over"] == found["handed over"] else None
 
         try:
-            return wait_until(balanced, "the books to balance", 20)
+            return wait_until(balanced, "the books to balance")
         except AssertionError as failure:
             raise AssertionError(f"{failure}: {self.balance()}") from None
 

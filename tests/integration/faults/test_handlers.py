@@ -23,7 +23,7 @@ from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orpha
 
 HANDLER = ".faults.handlers:obeys"
 
-LIMITS = ("--memory=200M", "--cpu-seconds=1", "--session-timeout=8", "--grace=1")
+LIMITS = ("--memory=200M", "--cpu-seconds=1", "--session-timeout=20", "--grace=1")
 
 ENDINGS = {
     "raises": r"exit=1 ",

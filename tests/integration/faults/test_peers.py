@@ -47,7 +47,7 @@ async def test_peers_that_connect_and_say_nothing(serve: Callable[..., Server]) 
 async def test_peers_that_say_nothing_until_they_are_sent_away(
     serve: Callable[..., Server],
 ) -> None:
-    server = serve("--idle-timeout=1", "--max-children=100")
+    server = serve("--idle-timeout=3", "--max-children=100")
     books = Books(server)
     async with books.crowd(10):
         with closing([]) as silent:
@@ -61,14 +61,14 @@ async def test_peers_that_say_nothing_until_they_are_sent_away(
 
 @with_twisted
 async def test_a_peer_that_sends_a_byte_now_and_then(serve: Callable[..., Server]) -> None:
-    server = serve("--idle-timeout=4")
+    server = serve("--idle-timeout=8")
     books = Books(server)
     async with books.crowd():
         with books.connect() as slow:
             for letter in (b"s", b"l", b"o", b"w"):
                 slow.sendall(letter)
                 assert await threaded(read, slow, 1) == letter.upper()
-                await threaded(time.sleep, 1)
+                await threaded(time.sleep, 2.5)
     assert "limit reached" not in server.log()
     books.check()
 
@@ -146,7 +146,7 @@ async def test_a_peer_that_sends_much_and_reads_nothing(serve: Callable[..., Ser
             try:
                 while sent < 64 * 1024 * 1024:
                     sent += await threaded(greedy.send, b"g" * 65536)
-            except TimeoutError:
+            except (TimeoutError, ConnectionError):  # or the limit came first
                 pass
             # nobody stores what is not read: not the child, not the reactor process
             assert sent < 64 * 1024 * 1024
