@@ -259,7 +259,7 @@ class Pool:
         if child.channel is not None:
             child.channel.hear_out()
         state, connection, status = child.state, child.connection, reason_text(reason)
-        if child.pid is not None and not reason.check(ProcessDone):
+        if child.pid is not None and not isinstance(reason.value, ProcessDone):
             self._last_words(child.pid)
         self._forget(child)
         if child.protocol.transport is not None:
