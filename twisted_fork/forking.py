@@ -43,6 +43,7 @@ class _Template:
     """
     One template process, its channel, and what it has been asked for.
 
+    :ivar orders: that it was given, and its successors get if it takes over.
     :ivar process: None until it is started.
     :ivar stuck: it did not answer, and has been killed.
     :ivar dismissed: another has taken over; it goes when it has done what it was asked for.

@@ -127,9 +127,9 @@ class Server:
         self.check_hope(was_over)
         return []
 
-    def check_hope(self, is_over: bool | None = None) -> None:
+    def check_hope(self, is_over: bool) -> None:
         """It runs, and nothing went so wrong that waiting is of no use."""
-        assert not (self.is_over() if is_over is None else is_over), self.tell()
+        assert not is_over, self.tell()
         assert self.expects_traceback or not self.has_traceback(), self.tell()
 
     def has_traceback(self) -> bool:
@@ -199,7 +199,7 @@ class Server:
         last = None
 
         def twice_the_same() -> dict[int, str] | None:
-            self.check_hope()
+            self.check_hope(self.is_over())
             nonlocal last
             last, before = observe(), last
             return last[1] if last and last == before else None
