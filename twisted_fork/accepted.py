@@ -34,12 +34,14 @@ class Connection:
     :ivar local: the address that was connected to, if a proxy has told; otherwise None.
     :ivar source: whose connection it is: the peer's host, or the user of a Unix socket.
     :ivar number: how many connections of the same source are alive, itself included.
+    :ivar counted: it is one of those that are alive, see sources.Sources.
     :ivar extras: TLVs of the PROXY protocol's header, by their type.
     :ivar tries: how many children ended before they took it.
     """
 
     __slots__ = (
         "address",
+        "counted",
         "descriptor",
         "extras",
         "family",
@@ -60,6 +62,7 @@ class Connection:
         self.local: Any = None
         self.source = source_of(address, self.peer)
         self.number = 1
+        self.counted = False
         self.extras: dict[int, bytes] | None = None
         self.tries = 0
 

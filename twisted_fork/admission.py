@@ -102,8 +102,8 @@ class Admission:
         elif self._full():
             self._refuse(connection, "full")
         else:
-            self._pool.reserve(1)
-            self._readers[connection] = self._reader(
+            self._pool.reserve(connection)
+            reader = self._readers[connection] = self._reader(
                 self._clock,
                 self._watcher,
                 connection,
@@ -111,11 +111,22 @@ class Admission:
                 self._header_read,
                 self._header_failed,
             )
+            reader.start()
+
+    def fault(self, connection: Connection) -> None:
+        """Something was raised on the way of *connection*, and is being handled."""
+        reader = self._readers.pop(connection, None)
+        if reader is not None:
+            reader.let_go()
+        self._pool.abandon(connection)
 
     def stop(self) -> None:
         """Refuse those whose header is still awaited."""
-        for reader in list(self._readers.values()):
-            reader.stop()
+        for connection, reader in list(self._readers.items()):
+            try:
+                reader.stop()
+            except BaseException:
+                self.fault(connection)
         self._refusals.close()
 
     def _full(self) -> bool:
@@ -138,14 +149,20 @@ class Admission:
         connection.close()
 
     def _header_read(self, connection: Connection) -> None:
-        del self._readers[connection]
-        self._pool.reserve(-1)
-        self._admit(connection)
+        try:
+            del self._readers[connection]
+            self._pool.unreserve(connection)
+            self._admit(connection)
+        except BaseException:
+            self.fault(connection)
 
     def _header_failed(self, connection: Connection, reason: str) -> None:
-        del self._readers[connection]
-        self._refuse(connection, reason)
-        self._pool.reserve(-1)
+        try:
+            del self._readers[connection]
+            self._refuse(connection, reason)
+            self._pool.unreserve(connection)
+        except BaseException:
+            self.fault(connection)
 
 
 def _say_goodbye(connection: Connection, banner: bytes) -> None:

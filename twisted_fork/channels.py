@@ -7,10 +7,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
-
 from twisted_fork import wire
 from twisted_fork.watching import Watching
 
@@ -23,22 +19,25 @@ _MOST_LAST_WORDS = 64
 """Turns of so many messages that are read of a child that has ended: all that the kernel
 holds for it, and more."""
 
+_MOST_FAULTS = 3
+"""Times that reading may raise what nobody expected in the life of a channel."""
+
 _BUFFER = memoryview(bytearray(wire.LONGEST))
 """Where messages are received; only for as long as it takes to copy them."""
 
 
-@implementer(IReadDescriptor)
 class Channel:
     """
-    One end of a channel, watched by the reactor.
+    One end of a channel, watched by the reactor process.
 
     :param paused: nothing is read before resume is called.
-    :param received: is called with each message; it may close the channel.
+    :param received: is called with each message; it may close the channel.  If it raises, it
+        is called once more, and if that raises too the channel is lost.
     :param lost: is called once, when the other side is gone or has sent what is no
         message; not after close.
     """
 
-    __slots__ = ("__weakref__", "_lost", "_received", "_socket", "_watcher", "closed")
+    __slots__ = ("_faults", "_lost", "_received", "_socket", "_untold", "_watcher", "closed")
 
     def __init__(
         self,
@@ -52,6 +51,8 @@ class Channel:
         self._socket = ours
         self._received = received
         self._lost = lost
+        self._untold = b""
+        self._faults = 0
         self.closed = False
         if not paused:
             watcher.addReader(self)
@@ -78,9 +79,6 @@ class Channel:
 
     def fileno(self) -> int:
         return self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        return "channel"
 
     def doRead(self) -> None:
         """
@@ -117,20 +115,34 @@ class Channel:
             if not length:
                 self._end()
                 return False
+            self._untold = bytes(_BUFFER[:length])
             try:
-                message = wire.unpack(bytes(_BUFFER[:length]))
+                message = wire.unpack(self._untold)
             except ValueError:
                 self._end()
                 return False
             self._received(message)
+            self._untold = b""
             if self.closed:
                 return False
             if message.kind == wire.READY:
                 return True  # who is ready says no more until it is given something
         return True
 
-    def connectionLost(self, reason: Failure) -> None:
-        self._end()
+    def raised(self) -> None:
+        """A message is told once more: a child that lives shall not stay unknown.  Who raises
+        again and again is lost."""
+        untold, self._untold = self._untold, b""
+        self._faults += 1
+        try:
+            if untold:
+                self._received(wire.unpack(untold))
+        except BaseException:
+            self._faults = _MOST_FAULTS
+            raise
+        finally:
+            if self._faults >= _MOST_FAULTS:
+                self._end()
 
     def _end(self) -> None:
         if not self.closed:

@@ -8,7 +8,9 @@ keeps its own descriptor of the connection until the child says that it has take
 only then can the connection not be lost any more, and the child is SERVING.  A forked
 child takes the connection that it was ordered for in the same moment that it comes to
 life; a spawned one is sent it then.  A child that is ready again is IDLE, or, told that
-no more will come, LEAVING.  The kernel, and nobody else, says that it has ENDED.
+no more will come, LEAVING.  So is one that was given up because something went wrong here:
+whatever it had, it has lost, and it is killed.  The kernel, and nobody else, says that it
+has ENDED.
 
 NEXT is all of it.  Whatever is not in the table is a breach by the child.
 """
@@ -55,6 +57,7 @@ class Event(Enum):
     TAKEN = "taken"
     READY = "ready"
     DISMISSED = "dismissed"
+    GIVEN_UP = "given up"
     ENDED = "ended"
 
     __hash__ = object.__hash__
@@ -70,6 +73,7 @@ NEXT: dict[tuple[State, Event], State] = {
     (State.ORDERED, Event.DISMISSED): State.LEAVING,
     (State.IDLE, Event.DISMISSED): State.LEAVING,
     (State.SERVING, Event.DISMISSED): State.LEAVING,
+    **{(state, Event.GIVEN_UP): State.LEAVING for state in State if state is not State.ENDED},
     **{(state, Event.ENDED): State.ENDED for state in State if state is not State.ENDED},
 }
 
@@ -113,7 +117,7 @@ class Child:
     :ivar pid: of that; None until it lives.
     :ivar peer: of the connection that it has or had last; empty before the first.
     :ivar source: whose connection that is or was.
-    :ivar connection: one that it was given and has not taken yet.
+    :ivar connection: the one that it was given or ordered for, until that is over.
     :ivar deadline: of its connection; None if there are no time limits.
     :ivar traffic: accounts of the connection that it serves; None if that is not TCP.
     :ivar channel: None if it has none, or none any more.

@@ -1,9 +1,11 @@
 """
-Draining: from "stop" to the last child, by way of SIGTERM and SIGKILL where they are needed.
+Draining: from "stop" to the last child, by way of SIGTERM and SIGKILL where they are needed,
+and to an end whatever happens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,6 +19,11 @@ __all__ = ["Drain"]
 _REPORT = 10.0
 """Seconds between lines that say how many children are left."""
 
+_PATIENCE = 0.45
+"""Seconds after SIGKILL, twice, in which at least one child has to end; if none does, the kernel
+holds them, or something went wrong here, and nobody is waited for any more.  Twice, since time
+may pass while nobody looks at children."""
+
 
 class Drain:
     """
@@ -28,22 +35,33 @@ class Drain:
         self._pool = pool
         self._journal = journal
         self._grace = grace
-        self._terminated = False
+        self._steps: list[Callable[[], None]] = [self._terminate, self._kill]
+        self._left = 0
+        self._moved = True
+        self._over: Deferred[None] = Deferred()
         self._step = Later(reactor, self._next_step)
+        self._last = Later(reactor, self._look_whether_it_moves)
         self._report = Later(reactor, self._say_how_many)
 
     def begin(self) -> Deferred[None]:
         """
         Begin.
 
-        :returns: fires when the last child has been waited for.
+        :returns: fires when the last child has been waited for, or when nothing more can
+            be done about those that are left.
         """
-        empty = self._pool.stop()
+        try:
+            empty = self._pool.stop()
+        except BaseException:
+            self._journal.fault()
+            self._kill()
+            return self._over
         if not empty.called:
             self._journal.stopping(len(self._pool.children), self._grace)
             self._step.arm(self._grace)
             self._report.arm(_REPORT)
-        return empty.addBoth(self._done)
+        empty.addBoth(self._done)
+        return self._over
 
     def hurry(self) -> None:
         """Do not wait for the grace to pass."""
@@ -52,19 +70,35 @@ class Drain:
             self._next_step()
 
     def _next_step(self) -> None:
-        if not self._terminated:
-            self._terminated = True
-            self._journal.signalled("SIGTERM", self._pool.signal("TERM"))
+        self._steps.pop(0)()
+        if self._steps:
             self._step.arm(self._grace)
+
+    def _terminate(self) -> None:
+        self._journal.signalled("SIGTERM", self._pool.signal("TERM"))
+
+    def _kill(self) -> None:
+        self._left = len(self._pool.children)
+        self._last.arm(_PATIENCE)
+        self._journal.signalled("SIGKILL", self._pool.signal("KILL"))
+        self._pool.launcher.kill()
+
+    def _look_whether_it_moves(self) -> None:
+        left = len(self._pool.children)
+        moves = left < self._left
+        if moves or self._moved:
+            self._left, self._moved = left, moves
+            self._last.arm(_PATIENCE)
         else:
-            self._journal.signalled("SIGKILL", self._pool.signal("KILL"))
-            self._pool.launcher.kill()
+            self._journal.left_behind(left)
+            self._done(None)
 
     def _say_how_many(self) -> None:
         self._journal.draining(len(self._pool.children))
         self._report.arm(_REPORT)
 
-    def _done(self, result: Any) -> Any:
-        self._step.cancel()
-        self._report.cancel()
-        return result
+    def _done(self, result: object) -> None:
+        for later in (self._step, self._last, self._report):
+            later.cancel()
+        if not self._over.called:
+            self._over.callback(None)

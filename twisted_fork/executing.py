@@ -15,6 +15,7 @@ import errno
 import os
 import resource
 import signal
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from twisted_fork.handler import Program
 from twisted_fork.inside.about import ConnectionInfo
 from twisted_fork.inside.program import environment
 from twisted_fork.launcher import Impossible
-from twisted_fork.reaping import ForkedProcess
+from twisted_fork.reaping import adopt
 from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
@@ -97,14 +98,17 @@ class ExecLauncher:
             if failure.errno in _TRANSIENT:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
-        child.lives(
-            ForkedProcess(self._watcher, self._reactor, pid, partial(self._pool.ended, child))
-        )
         try:
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, self._open_files)
-        except OSError:
-            pass
-        self._pool.alive(child, took=True)
+            child.lives(adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child)))
+            with suppress(OSError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, self._open_files)
+            self._pool.alive(child, took=True)
+        except BaseException:
+            # it was launched, whatever this is
+            self._pool.fault(child)
+
+    def expects(self, child: Child) -> bool:
+        return False  # it has a process as soon as it is launched
 
     def stuck(self, child: Child, seconds: float) -> None:
         """Cannot be: a program lives as soon as it is launched."""

@@ -21,8 +21,8 @@ from twisted_fork import wire
 from twisted_fork.channels import Channel, open_channel
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal, reason_text
-from twisted_fork.later import Backoff
-from twisted_fork.reaping import ForkedProcess, GroupSweep
+from twisted_fork.later import Backoff, Later
+from twisted_fork.reaping import ForkedProcess, Sweep, adopt, bury
 from twisted_fork.starting import Starter, give_orders
 from twisted_fork.watching import Watching
 
@@ -35,9 +35,6 @@ _MOST_OUTSTANDING = 64
 """Requests sent to the template and not yet answered: far fewer than its channel
 holds, so that sending never waits."""
 
-_HEALTHY = 10.0
-"""Seconds that a template has to live for its death not to count as one more failure."""
-
 
 class _Template:
     """
@@ -46,16 +43,17 @@ class _Template:
     :ivar orders: that it was given, and its successors get if it takes over.
     :ivar process: None until it is started.
     :ivar stuck: it did not answer, and has been killed.
+    :ivar served: it has forked a child that has been heard of.
     :ivar dismissed: another has taken over; it goes when it has done what it was asked for.
     :ivar requests: children that it was asked for and that have not been heard of,
         by their tickets.
     """
 
-    def __init__(self, orders: dict[str, Any], started: float) -> None:
+    def __init__(self, orders: dict[str, Any]) -> None:
         self.orders = orders
-        self.started = started
         self.requests: dict[int, Child] = {}
         self.ready = False
+        self.served = False
         self.ended = False
         self.dismissed = False
         self.stuck = False
@@ -104,7 +102,8 @@ class ForkLauncher:
         self._with_channel = orders["connections_per_child"] > 1 or orders["listened_to"]
         self._candidate: _Template | None = None
         self._reloading: Deferred[bool] | None = None
-        self._restart = Backoff(reactor, self._start_first, first=0.1, most=30.0)
+        self._replacement = Later(reactor, self._start_first)
+        self._restart = Backoff(reactor, self._start_first, first=0.1, most=5.0)
         self._stopped: Deferred[None] | None = None
 
     def start(self, pool: Pool) -> None:
@@ -138,12 +137,18 @@ class ForkLauncher:
             carried |= wire.CARRIES_CONNECTION
             descriptors += (connection.descriptor,)
             details = connection.details()
+        template.requests[child.ticket] = child
         try:
             template.channel.send(wire.pack(wire.FORK, child.ticket, carried, details), descriptors)
+        except BaseException:
+            del template.requests[child.ticket]
+            raise
         finally:
             if theirs is not None:
                 theirs.close()
-        template.requests[child.ticket] = child
+
+    def expects(self, child: Child) -> bool:
+        return any(child.ticket in template.requests for template in self._templates)
 
     def stuck(self, child: Child, seconds: float) -> None:
         """
@@ -178,11 +183,12 @@ class ForkLauncher:
                 template.kill()
 
     def stop(self) -> Deferred[None]:
+        self._replacement.cancel()
         self._restart.cancel()
         self._stopped = Deferred()
         for template in list(self._templates):
             self._dismiss(template)
-        self._let_go(None)
+        self._look_whether_stopped()
         return self._stopped
 
     def kill(self) -> None:
@@ -201,12 +207,23 @@ class ForkLauncher:
         elif template is self._current:
             self._current = None
             if self._stopped is None:
-                if self._reactor.seconds() - template.started > _HEALTHY:
-                    self._restart.succeeded()
-                delay = self._restart.failed()
+                delay = self._replace(template)
                 self._journal.template_ended(template.pid, reason_text(reason), delay)
         if template.channel.closed:
             self._let_go(template)
+
+    def _replace(self, template: _Template) -> float:
+        """
+        Have another started: at once, if *template* has served, since whatever ended it, it
+        works; later and later, if it has not.
+
+        :returns: the seconds until then.
+        """
+        if not template.served:
+            return self._restart.failed()
+        self._restart.succeeded()
+        self._replacement.arm(0)
+        return 0.0
 
     def _channel_ended(self, template: _Template) -> None:
         if template.ended:
@@ -214,23 +231,28 @@ class ForkLauncher:
         else:
             template.kill()
 
-    def _let_go(self, template: _Template | None) -> None:
+    def _let_go(self, template: _Template) -> None:
         """Neither *template* nor any child that it forked unheard of will say anything
         any more: what it was asked for has not been done."""
-        if template is not None:
-            self._templates.discard(template)
-            if template.pid is not None:
-                GroupSweep(self._reactor, template.pid).sweep()
-            for child in reversed(template.requests.values()):
+        self._templates.discard(template)
+        while template.requests:
+            _, child = template.requests.popitem()
+            try:
                 self._pool.never_was(child)
-            template.requests.clear()
-            self._pool.launcher_changed()
+            except BaseException:
+                self._pool.fault(child)
+        if template.pid is not None:
+            Sweep(self._reactor, -template.pid).sweep()
+        self._pool.launcher_changed()
+        self._look_whether_stopped()
+
+    def _look_whether_stopped(self) -> None:
         if self._stopped is not None and not self._templates and not self._stopped.called:
             self._stopped.callback(None)
 
     def _start_template(self, orders: dict[str, Any]) -> _Template | None:
         """:returns: the template, which is not ready yet; None if it cannot be started."""
-        template = _Template(orders, self._reactor.seconds())
+        template = _Template(orders)
         try:
             template.channel, theirs = open_channel(
                 self._watcher,
@@ -248,6 +270,9 @@ class ForkLauncher:
             template.channel.close()
             self._cannot_start(failure)
             return None
+        except BaseException:
+            template.channel.close()
+            raise
         finally:
             theirs.close()
         self._templates.add(template)
@@ -255,6 +280,8 @@ class ForkLauncher:
 
     def _start_first(self) -> None:
         """Start a template when there is none."""
+        if self._current is not None:
+            return
         self._current = self._start_template(self._orders)
         if self._current is None:
             self._restart.failed()
@@ -263,6 +290,7 @@ class ForkLauncher:
         """*template* was started to replace the current one, and is ready."""
         old, self._current, self._candidate = self._current, template, None
         self._orders = template.orders
+        self._replacement.cancel()
         self._restart.cancel()
         if old is not None:
             old.dismissed = True
@@ -289,21 +317,26 @@ class ForkLauncher:
             return
         child = template.requests.pop(message.ticket, None)
         if child is None:
+            if message.kind == wire.ALIVE:
+                bury(self._reactor, message.number)
             return
-        if message.kind == wire.ALIVE:
-            child.lives(
-                ForkedProcess(
-                    self._watcher, self._reactor, message.number, partial(self._pool.ended, child)
-                )
-            )
-            channel = child.channel
-            self._pool.alive(child, took=child.connection is not None)
-            if channel is not None:
-                channel.resume()
-        elif message.kind == wire.FAILED:
-            self._pool.failed(child, message.number)
+        try:
+            if message.kind == wire.ALIVE:
+                template.served = True
+                self._lives(child, message.number)
+            elif message.kind == wire.FAILED:
+                self._pool.failed(child, message.number)
+        except BaseException:
+            self._pool.fault(child)
         if self._stopped is not None or template.dismissed:
             self._dismiss(template)
+
+    def _lives(self, child: Child, pid: int) -> None:
+        child.lives(adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child)))
+        channel = child.channel
+        self._pool.alive(child, took=child.connection is not None)
+        if channel is not None:
+            channel.resume()
 
     def _dismiss(self, template: _Template) -> None:
         """Let *template* go, as soon as it has done what it was asked for."""

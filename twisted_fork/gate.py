@@ -13,12 +13,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from twisted_fork.accepted import Connection
+from twisted_fork.guard import GuardedReader
 from twisted_fork.journal import Journal
 from twisted_fork.later import Backoff
 from twisted_fork.listening import Port
@@ -43,13 +41,13 @@ _MOST_AT_ONCE = 64
 """Connections accepted in one turn of the reactor."""
 
 
-@implementer(IReadDescriptor)
 class _Acceptor:
     """Accepts from one port while the gate is open."""
 
     def __init__(self, gate: Gate, port: Port) -> None:
         self._gate = gate
         self._socket = port.socket
+        self._name = f"port {port.address}"
         self._family = int(port.socket.family)
         self._limit = 1
 
@@ -57,10 +55,7 @@ class _Acceptor:
         return self._socket.fileno()
 
     def logPrefix(self) -> str:
-        return "port"
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._gate.close()
+        return self._name
 
     def doRead(self) -> None:
         """
@@ -81,11 +76,16 @@ class _Acceptor:
                 break
             except OSError as failure:
                 if failure.errno in _PEER_IS_GONE:
+                    accepted += 1  # of those too there are no more in one turn
                     continue
                 self._gate.trouble(failure)
                 return
             accepted += 1
-            self._gate.passed(Connection(descriptor, address, self._family))
+            try:
+                self._gate.passed(descriptor, address, self._family)
+            except BaseException:
+                # before there was anything that could be closed
+                self._gate.lost(descriptor)
         self._limit = (
             min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
         )
@@ -102,6 +102,8 @@ class Gate:
 
     :param may_accept: is asked before each connection that is accepted.
     :param admit: is called with each.
+    :param fault: is called with one that admit has raised for, while that is being handled;
+        it closes it.
     :param short: is called when there are no descriptors left to accept with.
     """
 
@@ -112,15 +114,19 @@ class Gate:
         journal: Journal,
         may_accept: Callable[[], bool],
         admit: Callable[[Connection], object],
+        fault: Callable[[Connection], object],
         short: Callable[[], object] = lambda: None,
     ) -> None:
         self.may_accept = may_accept
         self._reactor = reactor
         self._journal = journal
         self._admit = admit
+        self._fault = fault
         self._short = short
         self._ports = ports
-        self._acceptors = [_Acceptor(self, port) for port in ports]
+        self._readers = [
+            GuardedReader(reactor, reactor, _Acceptor(self, port), journal) for port in ports
+        ]
         self._open = False
         self._announced = False
         self._finished = False
@@ -136,24 +142,39 @@ class Gate:
         """
         if self._open or self._finished or self._backoff.waiting:
             return False
-        self._open = True
-        for acceptor in self._acceptors:
-            self._reactor.addReader(acceptor)
-        if self._announced:
-            return False
-        self._announced = True
-        self._journal.accepting(port.address for port in self._ports)
-        return True
+        for reader in self._readers:
+            reader.watch()
+        first = not self._announced
+        if first:
+            self._journal.accepting(port.address for port in self._ports)
+            self._announced = True
+        self._open = True  # the last, so that it is all done again if something raises
+        return first
 
     def close(self) -> None:
         """Accept nothing until open is called."""
-        if self._open:
-            self._open = False
-            for acceptor in self._acceptors:
-                self._reactor.removeReader(acceptor)
+        self._open = False
+        for reader in self._readers:
+            reader.ignore()
 
-    def passed(self, connection: Connection) -> None:
-        """A connection has been accepted."""
+    def passed(self, descriptor: int, address: Any, family: int) -> None:
+        """
+        A connection has been accepted.
+
+        :raises: whatever raised before there was a Connection, and then *descriptor* is open.
+        """
+        connection = Connection(descriptor, address, family)
+        try:
+            self._pass(connection)
+        except BaseException:
+            self._fault(connection)
+
+    def lost(self, descriptor: int) -> None:
+        """Nothing could be made of what was accepted; called while that is being handled."""
+        self._journal.fault()
+        os.close(descriptor)
+
+    def _pass(self, connection: Connection) -> None:
         if self._troubles:
             self._backoff.succeeded()
             if self._reactor.seconds() - self._troubled >= _CALM:
@@ -177,7 +198,7 @@ class Gate:
         self.close()
         self._finished = True
         self._backoff.cancel()
-        closing = [port.close() for port in self._ports]
+        closing = [maybeDeferred(port.close) for port in self._ports]
         for closed in closing:
             closed.addErrback(lambda failure: self._journal.port_trouble(str(failure.value)))
         return gatherResults(closing)

@@ -8,10 +8,12 @@ nobody can write a line of ours.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterable
 from resource import struct_rusage
+from types import TracebackType
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -20,6 +22,9 @@ from twisted.python.failure import Failure
 from twisted_fork.traffic import Amount
 
 __all__ = ["Journal"]
+
+_MOST_PLACES = 100
+"""Places whose traceback has been written that are remembered."""
 
 
 class Journal:
@@ -33,6 +38,7 @@ class Journal:
     def __init__(self, quiet: bool = False, log: Logger | None = None) -> None:
         self.quiet = quiet
         self._log = log or Logger(namespace="twisted_fork")
+        self._told: set[str] = set()
 
     def _say(self, line: str, **fields: object) -> None:
         """The line as it is read; the fields are for observers that want structure."""
@@ -141,6 +147,40 @@ class Journal:
         """A method of the application's ChildProtocol has raised: with its traceback."""
         self._log.failure("ChildProtocol raised")
 
+    def fault(self, peer: str = "", pid: int | None = None) -> None:
+        """
+        Something was raised that nobody expected, and is being handled now.
+
+        Its traceback comes along the first time that something is raised in that place: not
+        with each of a flood.
+
+        :param peer: of the connection that it costs, if it costs one.
+        :param pid: of the child that it costs.
+        """
+        self._fault(Failure(), peer, pid)
+
+    def raised(self, failure: Failure) -> None:
+        """As fault, where a Deferred has failed."""
+        self._fault(failure, "", None)
+
+    def _fault(self, failure: Failure, peer: str, pid: int | None) -> None:
+        raised: Any = failure.value
+        trace = raised.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "?" if trace is None else _place(trace)
+        reason = printable(f"{type(raised).__name__}: {raised}")
+        fields: dict[str, object] = {"peer": peer, "pid": pid, "reason": reason, "where": where}
+        if where not in self._told and len(self._told) < _MOST_PLACES:
+            self._told.add(where)
+            fields["log_failure"] = failure
+        text = f"fault peer={peer or None} pid={pid} where={where} reason={reason!r}"
+        self._emit(LogLevel.critical, text, fields)
+
+    def port_dropped(self, name: str) -> None:
+        """The reactor has stopped watching what it was to watch."""
+        self._warn(f"dropped by the reactor, watched again name={name}")
+
     def child_wrote(self, pid: int, text: str) -> None:
         """A line of a child's standard error."""
         self._say(f"child wrote pid={pid}: {printable(text)}")
@@ -225,9 +265,18 @@ class Journal:
         """Children that are still there at shutdown get a signal."""
         self._warn(f"stopping: {name} sent to children={count}")
 
+    def left_behind(self, count: int) -> None:
+        """Children do not even end when they are killed, or their launcher does not."""
+        self._warn(f"stopping: not waited for any more children={count}")
+
     def stopped(self) -> None:
         """Every child has been waited for."""
         self._say("stopped")
+
+
+def _place(trace: TracebackType) -> str:
+    """Where a traceback points to: ``file.py:12``."""
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
 
 
 def _literally(line: str) -> str:

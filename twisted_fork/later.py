@@ -1,5 +1,7 @@
 """
 Doing things later: once, or again and again with a growing delay.
+
+What is to be done later is never forgotten because it raised: it is tried again.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["Backoff", "Later"]
+
+_RAISED = 1.0
+"""Seconds after which what raised is tried again."""
 
 
 class Later:
@@ -24,7 +29,8 @@ class Later:
         self._call: IDelayedCall | None = None
 
     def arm(self, delay: float) -> None:
-        """Call *delay* seconds from now, unless a call is due already."""
+        """Call *delay* seconds from now, unless a call is due already.  What raises is called
+        again a second later, and the clock tells what it raised."""
         if self._call is None:
             self._call = self._clock.callLater(delay, self._due)
 
@@ -41,7 +47,11 @@ class Later:
 
     def _due(self) -> None:
         self._call = None
-        self._what()
+        try:
+            self._what()
+        except BaseException:
+            self.arm(_RAISED)
+            raise
 
 
 class Backoff:

@@ -36,6 +36,9 @@ class Launcher(Protocol):
         :raises Impossible: nor will it be later.
         """
 
+    def expects(self, child: Child) -> bool:
+        """Whether *child* has been ordered, and may come to life without having been heard of."""
+
     def stuck(self, child: Child, seconds: float) -> None:
         """An ordered child has not come to life for so long: do something."""
 

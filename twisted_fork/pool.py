@@ -3,6 +3,9 @@ The pool: which child gets the next connection, when to order another, what beco
 of a connection whose child has failed it.
 
 It does no I/O of its own; launcher, journal and clock are given to it.
+
+Whatever raises in here, expected or not, costs the connection that it is about, and the child
+that has it: see fault and abandon.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -22,7 +25,7 @@ from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
 from twisted_fork.deadlines import end_group
 from twisted_fork.journal import Journal, reason_text
-from twisted_fork.later import Backoff
+from twisted_fork.later import Backoff, Later
 from twisted_fork.launcher import Impossible, Launcher
 from twisted_fork.roster import Roster
 from twisted_fork.serving import Serving
@@ -72,13 +75,14 @@ class Pool:
         self._room = room
         self._last_words = last_words
         self._waiting: deque[Connection] = deque()
-        self._reserved = 0
+        self._reserved: set[Connection] = set()
         self._refused = True
         self._failed = 0.0
         self._placing = False
         self.sources = Sources()
-        self._serving = Serving(settings, clock, journal, self.sources, crashed)
+        self._serving = Serving(settings, clock, journal, crashed)
         self._backoff = Backoff(clock, self._settle)
+        self._after_fault = Later(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
 
@@ -88,7 +92,7 @@ class Pool:
         """The pool as it is now."""
         children = self.children
         return policy.Look(
-            children.busy + self._reserved,
+            children.busy + len(self._reserved),
             children.idle,
             children.ordered,
             len(self._waiting),
@@ -111,15 +115,18 @@ class Pool:
         """Give a connection to a child; if that is not possible just now, later."""
         self.upkeep.busy()
         connection.number = self.sources.began(connection.source)
+        connection.counted = True
         self._place(connection)
         self.upkeep.look_after()
 
-    def reserve(self, places: int) -> None:
-        """Keep *places* more, or with a negative number fewer, for connections that have
-        been accepted but are not ready to be served."""
-        self._reserved += places
-        if places < 0:
-            self._settle()
+    def reserve(self, connection: Connection) -> None:
+        """Keep a place for *connection*, which is not ready to be served."""
+        self._reserved.add(connection)
+
+    def unreserve(self, connection: Connection) -> None:
+        """Keep none for it any more."""
+        self._reserved.discard(connection)
+        self._settle()
 
     def order_spare(self) -> None:
         """Order a child that has nothing to do yet."""
@@ -141,8 +148,7 @@ class Pool:
     def renew(self) -> None:
         """Children from now on are of a new generation: let the old go as they get idle."""
         self.children.generation += 1
-        for child in self.children.longest_idle(self.children.idle):
-            self.dismiss(child)
+        self._dismiss_idle()
         self._settle()
 
     def stop(self) -> Deferred[None]:
@@ -155,11 +161,15 @@ class Pool:
         self.stopping = True
         self._backoff.cancel()
         self.upkeep.stop()
-        for child in self.children.longest_idle(self.children.idle):
-            self.dismiss(child)
+        self._dismiss_idle()
         while self._waiting:
-            self._give_up(self._waiting.popleft(), "shutting down")
-        self._launcher_stopped = self.launcher.stop()
+            connection = self._waiting.popleft()
+            try:
+                self._give_up(connection, "shutting down")
+            except BaseException:
+                self.abandon(connection)
+        self._launcher_stopped = maybeDeferred(self.launcher.stop)
+        self._launcher_stopped.addErrback(self._launcher_failed)
         self._launcher_stopped.addCallback(lambda _: self._look_whether_empty())
         return self._empty
 
@@ -172,8 +182,53 @@ class Pool:
         """
         number = signal.Signals[f"SIG{name}"]
         for child in list(self.children):
-            end_group(child, number)
+            try:
+                end_group(child, number)
+            except BaseException:
+                self.fault(child)
         return len(self.children)
+
+    # What goes wrong
+
+    def fault(self, child: Child) -> None:
+        """Something was raised that nobody expected, and is being handled: it costs *child*,
+        and the connection that it has."""
+        self.journal.fault(child.peer, child.pid)
+        self._write_off(child)
+
+    def abandon(self, connection: Connection) -> None:
+        """Likewise, on the way of *connection*: it costs that, and the child that has it."""
+        self.journal.fault(connection.peer)
+        self._reserved.discard(connection)
+        for child in self.children:
+            if child.connection is connection:
+                self._write_off(child)
+                return
+        if connection in self._waiting:
+            self._waiting.remove(connection)
+        self._release(connection)
+        self._after_fault.arm(0)
+
+    def _write_off(self, child: Child) -> None:
+        """
+        *child* is of no use any more, in whatever state it is: its connection is closed, it is
+        killed, and forgotten if it has no process that will be heard of.
+        """
+        connection, child.connection = child.connection, None
+        child.over()
+        child.close_channel()
+        if child.state is not State.ENDED:
+            if child.has_ended or (child.process is None and not self.launcher.expects(child)):
+                self.children.remove(child)
+            else:
+                self.children.move(child, Event.GIVEN_UP)
+                child.since = self._clock.seconds()
+                end_group(child, signal.SIGKILL)
+                self.upkeep.watch()
+        if connection is not None:
+            self._release(connection)
+        self._after_fault.arm(0)
+        self._look_whether_empty()
 
     # What happens
 
@@ -183,17 +238,22 @@ class Pool:
 
         :param took: and it has taken the connection that it was ordered for.
         """
-        self._tell(child.protocol.makeConnection, child.process)
-        if child.since >= self._failed and (failures := self._backoff.succeeded()):
-            self.journal.launch_recovered(failures)
-        if took:
-            self.taken(child)
-        elif child.connection is None:
-            self._idle_now(child, Event.ALIVE)
-        else:
-            self.children.move(child, Event.ALIVE)
-            self._send(child, child.connection)
-        self._settle()
+        try:
+            self._tell(child.protocol.makeConnection, child.process)
+            if child.since >= self._failed and (failures := self._backoff.succeeded()):
+                self.journal.launch_recovered(failures)
+            if child.state is State.LEAVING:
+                self._write_off(child)  # it was given up before it lived
+            elif took:
+                self.taken(child)
+            elif child.connection is None:
+                self._idle_now(child, Event.ALIVE)
+            else:
+                self.children.move(child, Event.ALIVE)
+                self._send(child, child.connection)
+            self._settle()
+        except BaseException:
+            self.fault(child)
 
     def taken(self, child: Child) -> None:
         """
@@ -223,6 +283,8 @@ class Pool:
             self.journal.breach(child.pid, child.peer, str(breach))
             child.close_channel()
             child.kill()
+        except BaseException:
+            self.fault(child)
 
     def channel_lost(self, child: Child) -> None:
         """A child has closed its channel, or ended: there is nothing to give it any more."""
@@ -244,8 +306,8 @@ class Pool:
 
     def never_was(self, child: Child) -> None:
         """An ordered child was not made, and nothing is wrong with trying again."""
-        connection = child.connection
         self._forget(child)
+        connection, child.connection = child.connection, None
         if connection is not None:
             if self.stopping:
                 self._give_up(connection, "shutting down")
@@ -256,26 +318,13 @@ class Pool:
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
         child.has_ended = True
-        if child.channel is not None:
-            child.channel.hear_out()
-        state, connection, status = child.state, child.connection, reason_text(reason)
-        if child.pid is not None and not isinstance(reason.value, ProcessDone):
-            self._last_words(child.pid)
-        self._forget(child)
-        if child.protocol.transport is not None:
-            self._tell(child.protocol.processExited, reason)
-            self._tell(child.protocol.processEnded, reason)
-        if connection is not None:
-            self._again(child, connection, status)
-        elif state is State.SERVING:
-            self._serving.ended(child, reason, status, self.stopping)
-        elif state is not State.LEAVING:
-            self.journal.idle_child_ended(child.pid, status)
-            if not self.stopping:
-                self.upkeep.idle_child_ended()
-        child.over()
-        self._settle()
-        self._look_whether_empty()
+        try:
+            if child.state is not State.ENDED:
+                self._ended(child, reason)
+            self._settle()
+            self._look_whether_empty()
+        except BaseException:
+            self.fault(child)
 
     def launcher_changed(self) -> None:
         """The launcher may be ready now."""
@@ -287,15 +336,47 @@ class Pool:
         """Call a method of a ChildProtocol; what it raises is its own affair."""
         try:
             method(*arguments)
-        except Exception:
+        except BaseException:
             self.journal.protocol_raised()
+
+    def _ended(self, child: Child, reason: Failure) -> None:
+        if child.channel is not None:
+            child.channel.hear_out()
+        state, status = child.state, reason_text(reason)
+        if child.pid is not None and not isinstance(reason.value, ProcessDone):
+            self._last_words(child.pid)
+        self._forget(child)
+        if child.protocol.transport is not None:
+            self._tell(child.protocol.processExited, reason)
+            self._tell(child.protocol.processEnded, reason)
+        if state in (State.GIVEN, State.BEARING):
+            self._again(child, status)
+        elif state is State.SERVING:
+            self._over(child)
+            self._serving.ended(child, reason, status, self.stopping)
+        elif state is not State.LEAVING:
+            self.journal.idle_child_ended(child.pid, status)
+            if not self.stopping:
+                self.upkeep.idle_child_ended()
+        child.over()
+
+    def _dismiss_idle(self) -> None:
+        for child in self.children.longest_idle(self.children.idle):
+            try:
+                self.dismiss(child)
+            except BaseException:
+                self.fault(child)
 
     def _place(self, connection: Connection) -> None:
         child = self.children.latest_idle()
         if child is not None:
-            self.children.move(child, Event.HAND_OVER)
-            child.given(connection)
-            self._send(child, connection)
+            try:
+                self.children.move(child, Event.HAND_OVER)
+                child.given(connection)
+                self._send(child, connection)
+            except BaseException:
+                self.fault(child)
+                self._release(connection)
         elif self.look().can_launch:
             self._launch(connection)
         else:
@@ -308,18 +389,22 @@ class Pool:
             self.settings.connections_per_child,
             bearing=connection is not None,
         )
-        if connection is not None:
-            child.given(connection)
         try:
+            if connection is not None:
+                child.given(connection)
             self.launcher.launch(child)
+            self.upkeep.watch()
         except Impossible as impossible:
             self._forget(child)
             assert connection is not None
             self._give_up(connection, str(impossible))
+            child.connection = None
         except OSError as failure:
             self.failed(child, failure.errno or 0)
-        else:
-            self.upkeep.watch()
+        except BaseException:
+            self.fault(child)
+            if connection is not None:
+                self._release(connection)
 
     def _send(self, child: Child, connection: Connection) -> None:
         """
@@ -344,6 +429,7 @@ class Pool:
             return
         since = child.since
         self._idle_now(child, Event.READY)
+        self._over(child)
         self._serving.over(child, since)
         self._settle()
 
@@ -356,8 +442,10 @@ class Pool:
             self.children.unusable(child)
             child.kill()
 
-    def _again(self, child: Child, connection: Connection, status: str) -> None:
-        """A child has ended before it took *connection*: give it to another."""
+    def _again(self, child: Child, status: str) -> None:
+        """A child has ended before it took its connection: give that to another."""
+        connection = child.connection
+        assert connection is not None
         connection.tries += 1
         again = connection.tries < _MOST_TRIES and not self.stopping
         self.journal.ended_unserved(connection.peer, child.pid, status, again)
@@ -365,11 +453,24 @@ class Pool:
             self._waiting.append(connection)
         else:
             self._give_up(connection, "no child took it")
+        child.connection = None
 
     def _give_up(self, connection: Connection, reason: str) -> None:
         self.journal.given_up(connection.peer, reason)
+        self._release(connection)
+
+    def _over(self, child: Child) -> None:
+        """The connection that *child* has served is over."""
+        if child.connection is not None:
+            self._release(child.connection)
+            child.connection = None
+
+    def _release(self, connection: Connection) -> None:
+        """*connection* is over: closed here, and not counted any more.  Twice does no harm."""
         connection.close()
-        self.sources.ended(connection.source)
+        if connection.counted:
+            self.sources.ended(connection.source)
+            connection.counted = False
 
     def _settle(self) -> None:
         """Something has changed: place who waits, then let others in."""
@@ -381,21 +482,31 @@ class Pool:
                 look = self.look()
                 if self.stopping or not (look.idle or look.can_launch):
                     return
-                self._place(self._waiting.popleft())
+                self._place_guarded(self._waiting.popleft())
         finally:
             self._placing = False
         if self._refused and self.may_accept():
             self._room()
         self.upkeep.look_after()
 
+    def _place_guarded(self, connection: Connection) -> None:
+        try:
+            self._place(connection)
+        except BaseException:
+            self.abandon(connection)
+
     def _forget(self, child: Child) -> None:
         self.children.remove(child)
-        child.connection = None
         child.close_channel()
+
+    def _launcher_failed(self, failure: Failure) -> None:
+        self.journal.raised(failure)
+        self.launcher.kill()
 
     def _look_whether_empty(self) -> None:
         if self._launcher_stopped is None or self._empty.called or self.children:
             return
         if self._launcher_stopped.called:
             self.upkeep.stop_watching()
+            self._after_fault.cancel()
             self._empty.callback(None)

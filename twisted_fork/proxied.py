@@ -17,9 +17,7 @@ from proxyprotocol import ProxyProtocol
 from proxyprotocol.result import ProxyResult, is_ipv4, is_ipv6, is_unix
 from proxyprotocol.v1 import ProxyProtocolV1
 from proxyprotocol.v2 import ProxyProtocolV2
-from twisted.internet.interfaces import IReactorTime, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.accepted import Connection
 from twisted_fork.later import Later
@@ -112,7 +110,6 @@ def _inet(address: tuple[Any, int]) -> tuple[str, int]:
     return str(host), port
 
 
-@implementer(IReadDescriptor)
 class HeaderReader:
     """
     Reads the header of one connection.
@@ -120,6 +117,7 @@ class HeaderReader:
     :param told: is called with the connection when its header has been read.
     :param failed: is called with it and the reason when there is none, or it takes longer
         than *patience* seconds.
+    :ivar peer: who sends it.
     """
 
     def __init__(
@@ -132,6 +130,7 @@ class HeaderReader:
         failed: Callable[[Connection, str], object],
     ) -> None:
         self._watcher = watcher
+        self.peer = connection.peer
         self._connection = connection
         self._told = told
         self._failed = failed
@@ -139,18 +138,20 @@ class HeaderReader:
         self._socket = _socket.socket(
             _socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor
         )
+        self._patience = patience
         self._timeout = Later(clock, self._too_late)
-        self._timeout.arm(patience)
-        watcher.addReader(self)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._timeout.arm(self._patience)
+        self._watcher.addReader(self)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def logPrefix(self) -> str:
-        return "proxy"
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._fail("the connection was lost")
+    def raised(self) -> None:
+        """Whatever it was about, this connection is over."""
+        self._fail("internal error")
 
     def doRead(self) -> None:
         try:
@@ -172,7 +173,7 @@ class HeaderReader:
         except BadHeader as failure:
             self._fail(f"bad PROXY header: {failure}")
             return
-        self._let_go()
+        self.let_go()
         if told.peer is not None:
             self._connection.proxied(told.peer, told.local, told.extras)
         elif told.extras:
@@ -187,10 +188,12 @@ class HeaderReader:
         self._fail("no PROXY header in time")
 
     def _fail(self, reason: str) -> None:
-        self._let_go()
+        self.let_go()
         self._failed(self._connection, reason)
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Read no more; twice does no harm."""
         self._timeout.cancel()
-        self._watcher.removeReader(self)
-        self._socket.detach()
+        if self._socket.fileno() >= 0:
+            self._watcher.removeReader(self)
+            self._socket.detach()

@@ -19,7 +19,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IProcessTransport,
     IReactorTime,
-    IReadDescriptor,
 )
 from twisted.internet.process import unregisterReapProcessHandler
 from twisted.internet.protocol import ProcessProtocol
@@ -27,10 +26,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork import calls
-from twisted_fork.later import Backoff
+from twisted_fork.later import Backoff, Later
 from twisted_fork.watching import Watching
 
-__all__ = ["ForkedProcess", "GroupSweep", "reason_for", "start_process"]
+__all__ = ["ForkedProcess", "Sweep", "adopt", "reason_for", "start_process"]
 
 _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
@@ -59,7 +58,7 @@ class _ProcessAddress:
     """The address of what has none."""
 
 
-@implementer(IProcessTransport, IReadDescriptor)
+@implementer(IProcessTransport)
 class ForkedProcess:
     """
     A child, whoever forked it for this process: the transport of its ProcessProtocol.
@@ -78,8 +77,11 @@ class ForkedProcess:
     __slots__ = (
         "__weakref__",
         "_backoff",
+        "_clock",
         "_ended",
         "_fd",
+        "_reason",
+        "_told",
         "_watcher",
         "ends_its_group",
         "over",
@@ -97,40 +99,57 @@ class ForkedProcess:
     ) -> None:
         self.pid = pid
         self._watcher = watcher
+        self._clock = clock
         self._ended = ended
         self._fd = -1
+        self._reason = reason
+        self._told = False
         self.over = reason is not None
         self.ends_its_group = False
         self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
-        if reason is not None:
-            clock.callLater(0, ended, reason)
+        if self.over:
+            Later(clock, self._look).arm(0)
             return
         try:
             self._open()
         except OSError:
-            self._backoff = Backoff(clock, self._look)
-            self._backoff.failed()
+            self._look_later()
 
     def _open(self) -> None:
         """:raises OSError: no descriptor, or nothing more can be watched."""
         self._fd = calls.pidfd_open(self.pid)
         try:
             self._watcher.addReader(self)
-        except OSError:
+        except BaseException:
             os.close(self._fd)
             self._fd = -1
             raise
 
+    def _close(self) -> None:
+        if self._fd >= 0:
+            self._watcher.removeReader(self)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _look_later(self) -> None:
+        if self._backoff is None:
+            self._backoff = Backoff(self._clock, self._look)
+        self._backoff.failed()
+
     def _look(self) -> None:
-        """There could be no pidfd: look without, and try again."""
+        """There could be no pidfd, or something raised: look without, and try again."""
         if self._wait():
             return
         try:
             self._open()
         except OSError:
-            assert self._backoff is not None
-            self._backoff.failed()
+            self._look_later()
+
+    def raised(self) -> None:
+        """Look again later, without the pidfd: it would be read again at once, and for ever."""
+        self._look_later()
+        self._close()
 
     def signalProcess(self, signalID: str | int) -> None:
         """
@@ -176,13 +195,7 @@ class ForkedProcess:
     def fileno(self) -> int:
         return self._fd
 
-    def logPrefix(self) -> str:
-        return "child"
-
     def doRead(self) -> None:
-        self._wait()
-
-    def connectionLost(self, reason: Failure) -> None:
         self._wait()
 
     def _has_ended(self) -> bool:
@@ -198,23 +211,27 @@ class ForkedProcess:
             pass
 
     def _wait(self) -> bool:
-        if self.over:
-            return True
-        status: int | None
-        try:
-            if self.ends_its_group and self._has_ended():
-                self._kill_group()
-            pid, status, self.usage = os.wait4(self.pid, os.WNOHANG | _WALL)
-        except ChildProcessError:
-            pid, status = self.pid, None
-        if pid == 0:
-            return False
-        if self._fd >= 0:
-            self._watcher.removeReader(self)
-            os.close(self._fd)
-            self._fd = -1
-        self.over = True
-        self._ended(reason_for(status))
+        """
+        Wait for it if it has ended, and tell that once; again if who was told has raised.
+
+        :returns: whether it has ended.
+        """
+        if self._reason is None:
+            status: int | None
+            try:
+                if self.ends_its_group and self._has_ended():
+                    self._kill_group()
+                pid, status, self.usage = os.wait4(self.pid, os.WNOHANG | _WALL)
+            except ChildProcessError:
+                pid, status = self.pid, None
+            if pid == 0:
+                return False
+            self.over = True
+            self._reason = reason_for(status)
+            self._close()
+        if not self._told:
+            self._ended(self._reason)
+            self._told = True
         return True
 
 
@@ -257,25 +274,58 @@ def start_process(
     process = reactor.spawnProcess(listener, executable, words, **options)
     if listener.reason is None:
         unregisterReapProcessHandler(listener.pid, process)
-    return ForkedProcess(watcher, reactor, listener.pid, ended, listener.reason)
+    return adopt(watcher, reactor, listener.pid, ended, listener.reason)
 
 
-class GroupSweep:
+def adopt(
+    watcher: Watching,
+    clock: IReactorTime,
+    pid: int,
+    ended: Callable[[Failure], object],
+    reason: Failure | None = None,
+) -> ForkedProcess:
     """
-    Waits for whatever has ended in a process group, until nobody of ours is in it.
+    Wait for a child that exists already.
 
-    For children that ended before they could say who they are.
+    :param ended: see ForkedProcess, and *reason* likewise.
+    :raises: whatever raised; nobody would wait for the child then, so it is killed, and
+        waited for without anybody being told.
+    """
+    try:
+        return ForkedProcess(watcher, clock, pid, ended, reason)
+    except BaseException:
+        if reason is None:
+            bury(clock, pid)
+        raise
+
+
+def bury(clock: IReactorTime, pid: int) -> None:
+    """Kill a child that nobody knows of, and wait for it."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return  # it is no child of ours
+    Sweep(clock, pid).sweep()
+
+
+class Sweep:
+    """
+    Waits for whoever has ended, until nobody of ours is left of them: for children that
+    nobody knows of.
+
+    :param which: a pid; or the number of a process group, negative.
     """
 
-    def __init__(self, clock: IReactorTime, group: int) -> None:
-        self._group = group
+    def __init__(self, clock: IReactorTime, which: int) -> None:
+        self._which = which
         self._backoff = Backoff(clock, self.sweep)
 
     def sweep(self) -> None:
         """Begin; go on later where needed."""
         while True:
             try:
-                pid, _status = os.waitpid(-self._group, os.WNOHANG | _WALL)
+                pid, _status = os.waitpid(self._which, os.WNOHANG | _WALL)
             except ChildProcessError:
                 return
             if pid == 0:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks
+from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
@@ -173,7 +173,7 @@ class ForkingService(Service):
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         open_files = descriptors.raise_limit()
-        self._watcher = Watcher(self._reactor)
+        self._watcher = Watcher(self._reactor, self._reactor, self._journal)
         self._stderr = StandardError(
             self._reactor, self._watcher, self._journal, self._streams_renewed
         )
@@ -212,6 +212,7 @@ class ForkingService(Service):
             self._journal,
             self._admission.may_accept,
             self._admission.accepted,
+            self._admission.fault,
             self._pool.shed,
         )
         launcher.start(self._pool)
@@ -247,13 +248,15 @@ class ForkingService(Service):
             or self._watcher is None
         ):
             return
-        yield self._gate.finish()
+        pool = self._pool
+        self._drain = Drain(self._reactor, pool, self._journal, self.settings.grace)
+        steps: list[Callable[[], Any]] = [self._gate.finish]
         if self._admission is not None:
-            self._admission.stop()
-        self._drain = Drain(self._reactor, self._pool, self._journal, self.settings.grace)
-        yield self._drain.begin()
-        self._stderr.close()
-        self._watcher.close()
+            steps.append(self._admission.stop)
+        steps += [self._drain.begin, self._stderr.close, self._watcher.close]
+        for step in steps:
+            # whatever one of them raises, the others are still to be done
+            yield maybeDeferred(step).addErrback(self._journal.raised)
         self._journal.stopped()
         self._pool = self._gate = self._stderr = self._watcher = self._admission = self._drain = (
             None

@@ -15,7 +15,6 @@ from twisted_fork.child import Child
 from twisted_fork.deadlines import Deadline, limit_of
 from twisted_fork.journal import Journal
 from twisted_fork.settings import Settings
-from twisted_fork.sources import Sources
 from twisted_fork.traffic import Amount, kept
 
 __all__ = ["Serving"]
@@ -34,13 +33,11 @@ class Serving:
         settings: Settings,
         clock: IReactorTime,
         journal: Journal,
-        sources: Sources,
         crashed: Callable[[str], object],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
-        self._sources = sources
         self._crashed = crashed
         limits = (settings.idle_timeout, settings.session_timeout)
         self._limited = any(limit is not None for limit in limits)
@@ -56,7 +53,6 @@ class Serving:
             child.traffic = connection.traffic()
         else:
             connection.close()
-        child.connection = None
         if self._limited:
             child.deadline = Deadline(
                 self._clock,
@@ -71,7 +67,6 @@ class Serving:
     def over(self, child: Child, since: float) -> None:
         """*child* is done with the connection that it was given at *since*, and lives on."""
         seconds = self._clock.seconds() - since
-        self._sources.ended(child.source)
         amount = _amount(child)
         child.over()
         self._journal.ready_again(child.peer, child.pid, seconds, amount)
@@ -83,7 +78,6 @@ class Serving:
         :param status: *reason* in words, see reason_text.
         :param stopping: and perhaps only because we are shutting down.
         """
-        self._sources.ended(child.source)
         limit = limit_of(child, reason, self._settings)
         ending: Any = reason.value
         if (ending.signal is not None or limit is not None) and not stopping:

@@ -73,13 +73,16 @@ class SpawnLauncher:
         try:
             starting.give_orders(channel.send, self._orders)
             child.lives(self._starter.start("child", theirs, partial(self._ended, child)))
-        except OSError:
+            child.channel = channel
+            self._starting.add(child)
+        except BaseException:
             channel.close()
             raise
         finally:
             theirs.close()
-        child.channel = channel
-        self._starting.add(child)
+
+    def expects(self, child: Child) -> bool:
+        return False  # it has a process as soon as it is launched
 
     def stuck(self, child: Child, seconds: float) -> None:
         if seconds > _PATIENCE:

@@ -13,9 +13,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
@@ -109,7 +107,6 @@ class Tap:
         self._say_dropped()
 
 
-@implementer(IReadDescriptor)
 class StandardError:
     """
     The socket, and its reader.
@@ -132,6 +129,7 @@ class StandardError:
         self._renewed = renewed
         self._tap = Tap(clock, journal)
         self._renewal = Later(clock, self._renew)
+        self._resumption = Later(clock, self._resume)
         self._socket, theirs = _pair()
         self.theirs = theirs.detach()
         watcher.addReader(self)
@@ -139,14 +137,17 @@ class StandardError:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def logPrefix(self) -> str:
-        return "stderr"
-
     def doRead(self) -> None:
         self._read()
 
-    def connectionLost(self, reason: Failure) -> None:
-        self.close()
+    def raised(self) -> None:
+        """Whatever it was about, read on a moment later."""
+        self._watcher.removeReader(self)
+        self._resumption.arm(_PATIENCE)
+
+    def _resume(self) -> None:
+        self._watcher.removeReader(self)
+        self._watcher.addReader(self)
 
     def child_ended(self, pid: int) -> None:
         """A child has ended: whatever it wrote is in the socket, read it now."""
@@ -159,6 +160,7 @@ class StandardError:
             self._read_some()
             self._tap.close()
             self._renewal.cancel()
+            self._resumption.cancel()
             self._watcher.removeReader(self)
             self._socket.close()
             os.close(self.theirs)

@@ -10,46 +10,61 @@ epoll instance" in epoll(7).
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
 
-__all__ = ["Watcher", "Watching"]
+from twisted_fork.guard import GuardedReader
+from twisted_fork.journal import Journal
+
+__all__ = ["Readable", "Watcher", "Watching"]
 
 _MOST_AT_ONCE = 64
 """Descriptors that are read before anything else is done."""
 
 
-class Watching(Protocol):
-    """Whoever calls readers when there is something to read: a reactor, or a Watcher."""
+class Readable(Protocol):
+    """Who is watched."""
 
-    def addReader(self, reader: Any) -> object:
+    def fileno(self) -> int:
+        """The same as long as it is watched."""
+
+    def doRead(self) -> object:
+        """There is something to read, or it has ended."""
+
+    def raised(self) -> object:
+        """
+        doRead has raised what nobody expected, which has been told: see that what it was
+        about is not left as it is.  It is watched on, unless this raises too.
+        """
+
+
+class Watching(Protocol):
+    """Whoever calls readers when there is something to read: a Watcher, or a test's reactor."""
+
+    def addReader(self, reader: Readable) -> object:
         """Call its doRead from now on."""
 
-    def removeReader(self, reader: Any) -> object:
+    def removeReader(self, reader: Readable) -> object:
         """Do not any more."""
 
 
-@implementer(IReadDescriptor)
 class Watcher:
     """
-    Calls readers, as a reactor would.
+    Calls readers, as a reactor would, and goes on when they raise.
 
     :raises OSError: out of descriptors.
     """
 
-    _log = Logger()
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._readers: dict[int, IReadDescriptor] = {}
+    def __init__(self, reactor: Any, clock: IReactorTime, journal: Journal) -> None:
+        self._journal = journal
+        self._readers: dict[int, Readable] = {}
         self._epoll = select.epoll()
-        reactor.addReader(self)
+        self._guarded = GuardedReader(reactor, clock, self, journal)
+        self._guarded.watch()
 
-    def addReader(self, reader: IReadDescriptor) -> None:
+    def addReader(self, reader: Readable) -> None:
         """
         Call the reader's doRead whenever there is something to read, or it has ended.
 
@@ -59,17 +74,21 @@ class Watcher:
         self._epoll.register(fd, select.EPOLLIN)
         self._readers[fd] = reader
 
-    def removeReader(self, reader: IReadDescriptor) -> None:
+    def removeReader(self, reader: Readable) -> None:
         """Do not any more; nothing happens if it is not watched.  Its descriptor is open."""
         fd = reader.fileno()
         if self._readers.get(fd) is reader:
-            del self._readers[fd]
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        del self._readers[fd]
+        with suppress(OSError):
             self._epoll.unregister(fd)
 
     def close(self) -> None:
         """Watch nobody any more."""
         if not self._epoll.closed:
-            self._reactor.removeReader(self)
+            self._guarded.ignore()
             self._readers.clear()
             self._epoll.close()
 
@@ -79,19 +98,28 @@ class Watcher:
     def logPrefix(self) -> str:
         return "children"
 
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor stops."""
-
     def doRead(self) -> None:
+        """Call those that have something to read."""
         for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
             reader = self._readers.get(fd)
             if reader is None:
                 continue
             try:
                 reader.doRead()
-            except Exception:
-                self._log.failure("a child could not be read")
-                self.removeReader(reader)
-                reader.connectionLost(Failure())
+            except BaseException:
+                self._tell(reader)
+                self._raised(fd, reader)
             if self._epoll.closed:
                 return
+
+    def _raised(self, fd: int, reader: Readable) -> None:
+        try:
+            reader.raised()
+        except BaseException:
+            # it would be called again at once, and without end
+            self._tell(reader)
+            if self._readers.get(fd) is reader:
+                self._drop(fd)
+
+    def _tell(self, reader: Readable) -> None:
+        self._journal.fault(getattr(reader, "peer", ""), getattr(reader, "pid", None))

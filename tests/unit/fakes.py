@@ -22,7 +22,6 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IReactorFDSet,
     IReactorTime,
-    IReadDescriptor,
 )
 from twisted.internet.process import Process
 from twisted.internet.task import Clock
@@ -97,11 +96,11 @@ class FakeReactor(Clock):
             raise ReactorNotRunning()
         self.running = False
 
-    def addReader(self, reader: IReadDescriptor) -> None:
+    def addReader(self, reader: Any) -> None:
         if reader not in self.readers:
             self.readers.append(reader)
 
-    def removeReader(self, reader: IReadDescriptor) -> None:
+    def removeReader(self, reader: Any) -> None:
         if reader in self.readers:
             self.readers.remove(reader)
 
@@ -257,6 +256,9 @@ class FakeLauncher:
         if self.error is not None:
             raise self.error
         self.launched.append(child)
+
+    def expects(self, child: Child) -> bool:
+        return child in self.launched and child.process is None
 
     def stuck(self, child: Child, seconds: float) -> None:
         self.stuck_ones.append((child, seconds))

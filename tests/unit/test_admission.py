@@ -21,13 +21,21 @@ class FakePool:
 
     def __init__(self) -> None:
         self.served: list[Connection] = []
-        self.reserved = 0
+        self.places: set[Connection] = set()
+
+    @property
+    def reserved(self) -> int:
+        """How many places are kept."""
+        return len(self.places)
 
     def serve(self, connection: Connection) -> None:
         self.served.append(connection)
 
-    def reserve(self, places: int) -> None:
-        self.reserved += places
+    def reserve(self, connection: Connection) -> None:
+        self.places.add(connection)
+
+    def unreserve(self, connection: Connection) -> None:
+        self.places.remove(connection)
 
     def is_full(self) -> bool:
         return False

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionLost
-from twisted.python.failure import Failure
 
 from twisted_fork import wire
 from twisted_fork.channels import Channel, open_channel
@@ -74,7 +72,6 @@ class ChannelTests(Case):
         self.tell(1)
         self.theirs.close()
         self.turn_to_the_end()
-        self.channel.connectionLost(Failure(ConnectionLost()))
         self.assertEqual((len(self.messages), self.losses), (1, 1))
         self.assertTrue(self.channel.closed)
         self.assertEqual(self.reactor.readers, [])
@@ -134,7 +131,6 @@ class ChannelTests(Case):
     def test_closing_tells_the_other_side_and_nobody_here(self) -> None:
         self.channel.close()
         self.channel.close()
-        self.channel.connectionLost(Failure(ConnectionLost()))
         self.assertEqual((self.losses, self.reactor.readers), (0, []))
         self.assertEqual(self.theirs.recv(1), b"")
 

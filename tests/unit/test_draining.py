@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_fork.child import Child
 from twisted_fork.draining import Drain
+from twisted_fork.pool import Pool
 
 from .cases import Case
 from .fakes import World, journal_of, pass_time, process_of
@@ -102,9 +103,47 @@ class DrainTests(Case):
         self.assertEqual(self.signals(), [["TERM", "KILL"]])
 
     def test_it_goes_on_telling_how_many_are_left_whatever_they_were_sent(self) -> None:
-        self.begin(1, grace=12)
+        self.begin(1, grace=21)
         pass_time(self.world.clock, 41)
         self.assertEqual(self.lines.count("draining children=1"), 4)
+
+    def test_whom_even_sigkill_does_not_end_it_waits_for_no_longer_than_a_second(self) -> None:
+        over = self.begin(2, grace=12)
+        pass_time(self.world.clock, 24.5)
+        self.assertNoResult(over)
+        pass_time(self.world.clock, 0.5)
+        self.after_it(over)
+        self.assertEqual(self.lines[-1], "stopping: not waited for any more children=2")
+        self.end(*self.busy)
+
+    def test_while_killed_children_end_it_waits_for_the_others(self) -> None:
+        over = self.begin(3, grace=12)
+        pass_time(self.world.clock, 24)
+        for child in self.busy:
+            self.assertNoResult(over)
+            pass_time(self.world.clock, 0.8)
+            self.end(child)
+        self.after_it(over)
+        self.assertNotIn("not waited for", self.lines[-1])
+
+    def test_where_the_pool_cannot_be_stopped_its_children_are_killed_at_once(self) -> None:
+        def fail(*_: object) -> Deferred[None]:
+            raise ZeroDivisionError
+
+        self.patch(Pool, "stop", fail)
+        self.world = World()
+        self.lines = []
+        self.templates_killed = 0
+        self.patch(self.world.launcher, "kill", self.kill_templates)
+        self.world.connect()
+        self.busy = list(self.world.launcher.launched)
+        self.world.live(self.busy[0])
+        drain = Drain(self.world.clock, self.world.pool, journal_of(self.lines), 1000)
+        over = drain.begin()
+        self.assertEqual((self.signals(), self.templates_killed), ([["KILL"]], 1))
+        self.assertNoResult(over)
+        pass_time(self.world.clock, 1)
+        self.successResultOf(over)
 
     def test_who_finishes_in_time_is_never_signalled(self) -> None:
         over = self.begin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 
 from twisted_fork import forking, starting, wire
 from twisted_fork.accepted import Connection
-from twisted_fork.child import State
+from twisted_fork.child import Child, State
 from twisted_fork.forking import ForkLauncher
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
@@ -21,7 +22,8 @@ from twisted_fork.settings import Settings
 from twisted_fork.starting import Starter, orders
 
 from .cases import Case
-from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of, pass_time
+from .processes import forked
 
 
 class ForkLauncherCase(Case):
@@ -33,17 +35,17 @@ class ForkLauncherCase(Case):
         self.processes: dict[int, FakeProcess] = {}
         self.swept: list[int] = []
         self.peers = 0
-        self.patch(forking, "ForkedProcess", self.forked_process)
+        self.patch(forking, "adopt", self.forked_process)
         test = self
 
         class FakeSweep:
-            def __init__(self, clock: object, group: int) -> None:
-                self.group = group
+            def __init__(self, clock: object, which: int) -> None:
+                self.group = -which
 
             def sweep(self) -> None:
                 test.swept.append(self.group)
 
-        self.patch(forking, "GroupSweep", FakeSweep)
+        self.patch(forking, "Sweep", FakeSweep)
         self.build()
 
     def build(self, **given: Any) -> None:
@@ -271,14 +273,56 @@ class DyingTests(ForkLauncherCase):
         self.assertEqual(waits, sorted(waits))
         self.assertGreater(waits[-1], 8 * waits[0])
 
-    def test_one_that_has_lived_well_is_replaced_at_once_again(self) -> None:
-        self.launcher.start(self.pool)
-        for _ in range(3):
-            self.reactor.advance(60)
+    def test_one_that_has_served_is_replaced_at_once_always(self) -> None:
+        channel = self.start()
+        for number in range(2, 12):
+            self.connect()
+            self.say(channel, wire.ALIVE, self.asked(channel).ticket, 700 + number)
+            self.channel_ends(channel)
+            self.ends()
+            self.assertIn("replaced in 0.0 seconds", self.lines[-1])
+            self.reactor.advance(0)
+            self.assertEqual(len(self.reactor.started), number)
+            channel = self.is_ready()
+
+    def test_one_that_was_ready_and_has_not_served_waits_for_five_seconds_at_most(self) -> None:
+        self.start()
+        for number in range(1, 12):
             self.channel_ends(self.template()[1])
             self.ends()
-            self.assertIn("replaced in 0.1 seconds", self.lines[-1])
-            self.reactor.advance(0.1)
+            pass_time(self.reactor, 5.0)
+            self.assertEqual(len(self.reactor.started), number + 1)
+            self.is_ready()
+        self.assertIn("replaced in 5.0 seconds", " ".join(self.lines))
+
+    def test_a_child_that_nobody_knows_of_is_killed_and_waited_for(self) -> None:
+        channel = self.start()
+        pid = forked(signal.pause)
+        self.say(channel, wire.ALIVE, 12345, pid)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        pass_time(self.reactor, 5)
+        self.assertRaises(ChildProcessError, os.waitpid, pid, 0)
+
+    def test_what_raises_about_one_child_costs_that_child_alone(self) -> None:
+        channel = self.start()
+        first, second = self.connect(), self.connect()
+        tickets = [self.asked(channel).ticket for _ in range(2)]
+        taken = self.pool.taken
+
+        def fail(child: Child) -> None:
+            self.patch(self.pool, "taken", taken)
+            raise ZeroDivisionError("why")
+
+        self.patch(self.pool, "taken", fail)
+        for ticket, pid in zip(tickets, (701, 702), strict=True):
+            self.say(channel, wire.ALIVE, ticket, pid)
+        self.assertEqual(self.processes[701].signals, ["KILL"])
+        self.assertEqual(self.processes[702].signals, [])
+        self.assertEqual((first.descriptor, second.descriptor), (-1, -1))
+        states = [child.state for child in self.pool.children]
+        self.assertEqual(states, [State.LEAVING, State.SERVING])
+        self.assertIn(f"fault peer={first.peer} pid=701 ", " ".join(self.lines))
+        self.assertEqual(self.template()[0].signals, [])
 
     def test_one_that_cannot_be_started_is_tried_again(self) -> None:
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")

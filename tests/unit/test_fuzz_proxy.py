@@ -143,7 +143,7 @@ class FuzzReader(Case):
         connection = Connection(theirs.detach(), ("127.0.0.1", 1))
         HeaderReader(
             reactor, reactor, connection, 5.0, told.append, lambda _, reason: failed.append(reason)
-        )
+        ).start()
         whole = sent + b"what the client says"
         position = 0
         for cut in [*cuts, len(whole)]:

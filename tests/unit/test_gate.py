@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Any
 
 from twisted_fork.accepted import Connection
 from twisted_fork.gate import Gate
@@ -29,6 +30,7 @@ class GateTests(Case):
             journal_of(self.lines),
             lambda: len(self.admitted) < self.room,
             self.admitted.append,
+            lambda connection: None,
         )
         self.finished = False
         self.addCleanup(self.finish)
@@ -74,9 +76,10 @@ class GateTests(Case):
                 result: tuple[int, object] = accept()
                 return result
 
-        for acceptor in self.gate._acceptors:
+        for guarded in self.gate._readers:
+            acceptor: Any = guarded._reader
             if acceptor._socket is self.ports[port].socket:
-                acceptor._socket = Failing()  # type: ignore[assignment]
+                acceptor._socket = Failing()
         return left
 
     def test_closed_it_accepts_nothing(self) -> None:

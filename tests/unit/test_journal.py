@@ -32,6 +32,16 @@ def after_a_mistake(j: Journal) -> None:
         j.protocol_raised()
 
 
+def after_a_fault(j: Journal) -> None:
+    """What is logged when something was raised that nobody expected."""
+    try:
+        raise KeyError(3)
+    except KeyError:
+        j.fault(PEER, 7)
+
+
+FAULT_AT = after_a_fault.__code__.co_firstlineno + 3
+
 PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
     (lambda j: j.handed_over(PEER, 7), f"handed over peer={PEER} pid=7"),
     (lambda j: j.ready_again(PEER, 7, 1.5), f"served peer={PEER} pid=7 seconds=1.500"),
@@ -97,6 +107,19 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
         "standard error shut down by a child: made anew for children to come",
     ),
     (after_a_mistake, "ChildProtocol raised"),
+    (
+        lambda j: j.port_dropped("port tcp 127.0.0.1:1"),
+        "dropped by the reactor, watched again name=port tcp 127.0.0.1:1",
+    ),
+    (lambda j: j.left_behind(3), "stopping: not waited for any more children=3"),
+    (
+        lambda j: j.raised(Failure(ValueError("a\nb"))),
+        "fault peer=None pid=None where=? reason='ValueError: a\\\\nb'",
+    ),
+    (
+        after_a_fault,
+        f"fault peer={PEER} pid=7 where=test_journal.py:{FAULT_AT} reason='KeyError: 3'",
+    ),
     (lambda j: j.template_ready(7), "template ready pid=7"),
     (
         lambda j: j.template_ended(7, "signal=SIGKILL", 0.1),

@@ -57,7 +57,7 @@ class PlacingTests(Case):
         (child,) = world.launcher.launched
         process = world.live(child)
         self.assertTrue(connection.closed)
-        self.assertEqual((child.state, child.connection), (State.SERVING, None))
+        self.assertEqual((child.state, child.connection), (State.SERVING, connection))
         self.assertEqual(told(child), ["alive", f"taken {connection.peer}"])
         self.assertIn(f"handed over peer={connection.peer} pid={process.pid}", world.lines)
 

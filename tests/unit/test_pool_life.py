@@ -168,7 +168,11 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def no_connection_is_lost_or_has_two_children(self) -> None:
-        held = [child.connection for child in self.pool.children if child.connection is not None]
+        held = [
+            child.connection
+            for child in self.children(State.ORDERED, State.BEARING, State.GIVEN)
+            if child.connection is not None
+        ]
         unserved = [connection for connection in self.accepted if not connection.closed]
         assert len(set(held)) == len(held)
         assert len(held) + self.pool.look().waiting == len(unserved)

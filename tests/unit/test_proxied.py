@@ -189,6 +189,7 @@ class HeaderReaderTests(Case):
             self.told.append,
             lambda connection, reason: self.failed.append(reason),
         )
+        self.reader.start()
 
     def check_it_is_over(self) -> None:
         """Nothing is watched or waited for, and the descriptor is left open."""

@@ -9,13 +9,13 @@ from typing import Any
 
 from twisted.internet import process as twisted_process
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IProcessTransport, IReadDescriptor
+from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.process import reapAllProcesses, reapProcessHandlers
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from twisted_fork import calls
-from twisted_fork.reaping import ForkedProcess, GroupSweep, reason_for, start_process
+from twisted_fork.reaping import ForkedProcess, Sweep, reason_for, start_process
 
 from .cases import Case
 from .fakes import FakeReactor
@@ -104,7 +104,6 @@ class ForkedProcessTests(ProcessCase):
     def test_it_is_a_process_transport(self) -> None:
         process = self.watch(self.fork())
         verifyObject(IProcessTransport, process)
-        verifyObject(IReadDescriptor, process)
 
     def test_its_end_is_told_once_with_its_status(self) -> None:
         for status in (0, 3):
@@ -308,7 +307,7 @@ class StartProcessTests(ProcessCase):
         self.assertEqual(self.how_it_ended(), (3, None))
 
 
-class GroupSweepTests(ProcessCase):
+class SweepTests(ProcessCase):
     """Waiting for children that nobody has heard of."""
 
     def test_whatever_has_ended_in_the_group_is_waited_for(self) -> None:
@@ -317,13 +316,13 @@ class GroupSweepTests(ProcessCase):
         self.let_go(3)
         for pid in (leader, *others):
             self.has_ended(pid)
-        GroupSweep(self.reactor, leader).sweep()
+        Sweep(self.reactor, -leader).sweep()
         self.assertTrue(all(self.is_gone(pid) for pid in (leader, *others)))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_it_goes_on_until_the_last_has_ended(self) -> None:
         leader = self.fork(group=0)
-        GroupSweep(self.reactor, leader).sweep()
+        Sweep(self.reactor, -leader).sweep()
         self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
         self.let_go()
         self.has_ended(leader)
@@ -336,5 +335,5 @@ class GroupSweepTests(ProcessCase):
         self.let_go(2)
         for pid in (leader, outside):
             self.has_ended(pid)
-        GroupSweep(self.reactor, leader).sweep()
+        Sweep(self.reactor, -leader).sweep()
         self.assertEqual((self.is_gone(leader), self.is_gone(outside)), (True, False))

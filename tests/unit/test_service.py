@@ -35,7 +35,7 @@ class ServiceCase(Case):
         self.lines: list[str] = []
         self.processes: list[FakeProcess] = []
         self.limits: list[tuple[int, int]] = []
-        self.patch(forking, "ForkedProcess", self.forked_process)
+        self.patch(forking, "adopt", self.forked_process)
         self.patch(starting, "check", lambda *arguments: None)
         self.patch(starting, "start_process", self.reactor.start_process)
         self.patch(resource, "getrlimit", lambda which: (1024, 4096))

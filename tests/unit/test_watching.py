@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable
-
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from twisted_fork.watching import Watcher
 
 from .cases import Case
-from .fakes import FakeReactor
+from .fakes import FakeReactor, journal_of
 
 
-@implementer(IReadDescriptor)
 class Reader:
     """One end of a pipe."""
 
@@ -23,7 +19,7 @@ class Reader:
         self.read, self.write = os.pipe()
         self.doing = doing
         self.heard = 0
-        self.lost: list[Failure] = []
+        self.raises = 0
 
     def says(self, words: bytes = b"!") -> None:
         os.write(self.write, words)
@@ -35,16 +31,25 @@ class Reader:
     def fileno(self) -> int:
         return self.read
 
-    def logPrefix(self) -> str:
-        return "reader"
-
     def doRead(self) -> None:
         os.read(self.read, 1)
         self.heard += 1
         self.doing()
 
-    def connectionLost(self, reason: Failure) -> None:
-        self.lost.append(reason)
+    def raised(self) -> None:
+        self.raises += 1
+
+
+class FailingSet:
+    """An epoll set that cannot be asked."""
+
+    closed = False
+
+    def __init__(self, real: select.epoll) -> None:
+        self.fileno = real.fileno
+
+    def poll(self, *arguments: object) -> None:
+        raise OSError("no")
 
 
 class WatcherTests(Case):
@@ -52,7 +57,8 @@ class WatcherTests(Case):
 
     def setUp(self) -> None:
         self.reactor = FakeReactor()
-        self.watcher = Watcher(self.reactor)
+        self.lines: list[str] = []
+        self.watcher = Watcher(self.reactor, self.reactor, journal_of(self.lines))
         self.addCleanup(self.watcher.close)
 
     def reader(self, doing: Callable[[], object] = lambda: None) -> Reader:
@@ -71,7 +77,7 @@ class WatcherTests(Case):
     def test_the_reactor_has_one_descriptor_however_many_there_are(self) -> None:
         for _ in range(5):
             self.reader()
-        self.assertEqual(self.reactor.readers, [self.watcher])
+        self.assertEqual([each.fileno() for each in self.reactor.readers], [self.watcher.fileno()])
 
     def test_all_who_speak_are_heard_in_one_turn(self) -> None:
         readers = [self.reader() for _ in range(5)]
@@ -121,17 +127,41 @@ class WatcherTests(Case):
         self.turns()
         self.assertEqual(reader.heard, 1)
 
-    def test_one_that_raises_is_lost_and_the_others_are_heard(self) -> None:
+    def test_one_that_raises_is_told_of_and_watched_on(self) -> None:
         def fail() -> None:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("why")
 
         bad, good = self.reader(fail), self.reader()
         for each in (bad, good, bad):
             each.says()
         self.turns()
-        self.assertEqual((bad.heard, good.heard), (1, 1))
-        self.assertIsInstance(bad.lost[0].value, ZeroDivisionError)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual((bad.heard, bad.raises, good.heard), (2, 2, 1))
+        self.assertEqual(len(self.lines), 2)
+        for line in self.lines:
+            self.assertRegex(line, r"fault peer=None pid=None where=test_watching.py:\d+ reason=")
+            self.assertIn("ZeroDivisionError: why", line)
+
+    def test_one_that_cannot_even_say_what_follows_is_not_watched_any_more(self) -> None:
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        bad, good = self.reader(fail), self.reader()
+        self.patch(bad, "raised", fail)
+        bad.says(b"!!!")
+        good.says()
+        self.turns()
+        self.assertEqual((bad.heard, good.heard, len(self.lines)), (1, 1, 2))
+
+    def test_when_its_own_epoll_set_fails_it_is_watched_again(self) -> None:
+        reader = self.reader()
+        reader.says()
+        broken, self.watcher._epoll = self.watcher._epoll, FailingSet(self.watcher._epoll)  # type: ignore[assignment]
+        self.reactor.turn()
+        self.assertEqual((reader.heard, self.reactor.readers), (0, []))
+        self.watcher._epoll = broken
+        self.reactor.advance(0.01)
+        self.turns()
+        self.assertEqual(reader.heard, 1)
 
     def test_it_can_be_closed_by_whom_it_calls(self) -> None:
         readers = [self.reader(self.watcher.close) for _ in range(2)]
