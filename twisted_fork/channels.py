@@ -73,9 +73,9 @@ class Channel:
     def close(self) -> None:
         """Close this end; the other side sees that there will be no more."""
         if not self.closed:
-            self.closed = True
             self._watcher.removeReader(self)
             self._socket.close()
+            self.closed = True
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -56,8 +56,8 @@ class Roster:
         child = Child(next(self._tickets), protocol, since, left)
         child.generation = self.generation
         child.state = State.BEARING if bearing else State.ORDERED
-        self._children[child.ticket] = child
         busy, ordered = _counts(child.state)
+        self._children[child.ticket] = child
         self.busy += busy
         self.ordered += ordered
         return child
