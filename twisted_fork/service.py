@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
+from twisted_fork.clock import keep_steady
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
@@ -172,6 +173,7 @@ class ForkingService(Service):
             self.check()
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
+        keep_steady(self._reactor)
         open_files = descriptors.raise_limit()
         self._watcher = Watcher(self._reactor, self._reactor, self._journal)
         self._stderr = StandardError(
