@@ -9,7 +9,6 @@ import socket
 import struct
 from typing import Any
 
-from twisted_fork.traffic import Traffic
 from twisted_fork.wire import marshalled
 
 __all__ = ["Connection", "peer_text"]
@@ -77,15 +76,6 @@ class Connection:
     def details(self) -> bytes:
         """What a child is told about the connection: plain values, marshalled."""
         return marshalled((self.family, self.address, self.local, self.number, self.extras))
-
-    def traffic(self) -> Traffic | None:
-        """Hand the descriptor over to the connection's accounts; or close it, if it is no
-        TCP connection."""
-        if not self.is_tcp:
-            self.close()
-            return None
-        descriptor, self.descriptor = self.descriptor, -1
-        return Traffic(descriptor)
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""

@@ -119,11 +119,15 @@ class Child:
     :ivar source: whose connection that is or was.
     :ivar connection: the one that it was given or ordered for, until that is over.
     :ivar deadline: of its connection; None if there are no time limits.
-    :ivar traffic: accounts of the connection that it serves; None if that is not TCP.
+    :ivar traffic: what the kernel can be asked of the connection that it serves; None if there
+        are no time limits, or it is not TCP.
+    :ivar amount: bytes received and sent when a time limit came; None if none has, or nobody
+        knows.
     :ivar channel: None if it has none, or none any more.
     """
 
     __slots__ = (
+        "amount",
         "channel",
         "connection",
         "deadline",
@@ -157,6 +161,7 @@ class Child:
         self.channel: Channel | None = None
         self.deadline: Deadline | None = None
         self.traffic: Traffic | None = None
+        self.amount: tuple[int, int] | None = None
 
     def lives(self, process: ForkedProcess) -> None:
         """It has a process, hence a pid, which it keeps when the process has ended."""
@@ -179,9 +184,8 @@ class Child:
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
-        if self.traffic is not None:
-            self.traffic.close()
-            self.traffic = None
+        self.traffic = None
+        self.amount = None
 
     def kill(self) -> None:
         """SIGKILL, if it lives."""

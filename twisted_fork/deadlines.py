@@ -48,6 +48,7 @@ class Deadline:
         self._grace = grace
         self._session_over = Later(clock, lambda: self._end("session-timeout"))
         self._look = Later(clock, self._look_whether_idle)
+        self._gone = False
         self._kill = Later(clock, self._kill_group)
         self.limit: str | None = None
         if session is not None:
@@ -61,9 +62,17 @@ class Deadline:
             later.cancel()
 
     def _look_whether_idle(self) -> None:
+        """A child whose connection is gone has as much time again: who goes on without one
+        keeps a place."""
         assert self._child.traffic is not None
         assert self._idle is not None
-        left = self._idle - self._child.traffic.idle()
+        try:
+            idle = self._child.traffic.idle()
+        except OSError:
+            left = self._idle  # perhaps the kernel tells then
+        else:
+            gone, self._gone = self._gone, idle is None
+            left = self._idle - (idle if idle is not None else self._idle * gone)
         if left <= 0:
             self._end("idle-timeout")
         else:
@@ -72,6 +81,8 @@ class Deadline:
     def _end(self, limit: str) -> None:
         if self.limit is None:
             self.limit = limit
+            if self._child.traffic is not None:
+                self._child.amount = self._child.traffic.amount()
             self._journal.limit_reached(self._child.peer, self._child.pid, limit)
             end_group(self._child, signal.SIGTERM)
             self._kill.arm(self._grace)

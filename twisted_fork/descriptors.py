@@ -9,7 +9,6 @@ import resource
 from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings
-from twisted_fork.traffic import kept
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
@@ -34,10 +33,9 @@ def raise_limit() -> tuple[int, int]:
 
 
 def _per_child(settings: Settings, listens: bool) -> int:
-    """A busy child costs a pidfd; a channel if it lives on, is spawned or listened to; and
-    its connection if accounts are kept of it."""
+    """A busy child costs a pidfd; and a channel if it lives on, is spawned or listened to."""
     lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 1 + (lives_on or listens) + kept(settings)
+    return 1 + (lives_on or listens)
 
 
 def needed(settings: Settings, in_use: int, listens: bool = False) -> int:

@@ -19,8 +19,6 @@ from typing import Any
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from twisted_fork.traffic import Amount
-
 __all__ = ["Journal"]
 
 _MOST_PLACES = 100
@@ -73,13 +71,13 @@ class Journal:
             self._say(f"handed over peer={peer} pid={pid}", peer=peer, pid=pid)
 
     def ready_again(
-        self, peer: str, pid: int | None, seconds: float, amount: Amount | None = None
+        self, peer: str, pid: int | None, seconds: float, amount: tuple[int, int] | None = None
     ) -> None:
         """A connection is over, and its child waits for the next."""
         if not self.quiet:
             line = f"served peer={peer} pid={pid} seconds={seconds:.3f}"
             if amount is not None:
-                line += f" received={amount.received} sent={amount.sent}"
+                line += f" received={amount[0]} sent={amount[1]}"
             self._say(line, peer=peer, pid=pid, seconds=seconds)
 
     def ended(
@@ -88,7 +86,7 @@ class Journal:
         pid: int | None,
         status: str,
         seconds: float,
-        amount: Amount | None = None,
+        amount: tuple[int, int] | None = None,
         usage: struct_rusage | None = None,
         limit: str | None = None,
     ) -> None:
@@ -104,7 +102,7 @@ class Journal:
             return
         line = f"child ended peer={peer} pid={pid} {status} seconds={seconds:.3f}"
         if amount is not None:
-            line += f" received={amount.received} sent={amount.sent}"
+            line += f" received={amount[0]} sent={amount[1]}"
         if usage is not None:
             cpu = usage.ru_utime + usage.ru_stime
             line += f" cpu={cpu:.3f} memory={usage.ru_maxrss}K"

@@ -49,7 +49,7 @@ class Pool:
         or has not been asked.
     :param last_words: is called with the pid of a child that has not ended well,
         before that is logged.
-    :param crashed: see Serving.
+    :param crashed: see Serving, and *told* likewise.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Pool:
         room: Callable[[], object],
         last_words: Callable[[int], object],
         crashed: Callable[[str], object] = lambda source: None,
+        told: Callable[[int], tuple[int, int] | None] = lambda pid: None,
     ) -> None:
         self.settings = settings
         self.journal = journal
@@ -80,7 +81,7 @@ class Pool:
         self._failed = 0.0
         self._placing = False
         self.sources = Sources()
-        self._serving = Serving(settings, clock, journal, crashed)
+        self._serving = Serving(settings, clock, journal, crashed, told)
         self._backoff = Backoff(clock, self._settle)
         self._after_fault = Later(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
@@ -274,7 +275,7 @@ class Pool:
             if message.kind == wire.TAKEN:
                 self.taken(child)
             elif message.kind == wire.READY:
-                self._ready(child)
+                self._ready(child, wire.amount(message))
             elif message.kind == wire.TELL:
                 self._tell(child.protocol.message_received, message.payload)
             else:
@@ -421,7 +422,7 @@ class Pool:
             child.kill()
         self.upkeep.watch()
 
-    def _ready(self, child: Child) -> None:
+    def _ready(self, child: Child, amount: tuple[int, int] | None) -> None:
         if not child.left:
             raise Breach("ready after its last connection")
         if child.deadline is not None and child.deadline.limit is not None:
@@ -430,7 +431,7 @@ class Pool:
         since = child.since
         self._idle_now(child, Event.READY)
         self._over(child)
-        self._serving.over(child, since)
+        self._serving.over(child, since, amount)
         self._settle()
 
     def _idle_now(self, child: Child, event: Event) -> None:

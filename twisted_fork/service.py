@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from twisted_fork import descriptors, starting
+from twisted_fork import descriptors, starting, traffic
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.clock import keep_steady
@@ -145,11 +145,8 @@ class ForkingService(Service):
                 self._ports.append(open_port(endpoint, description))
             for port in self._ports:
                 port.configure(self.settings.keepalive, self.settings.nodelay)
-            if self.settings.idle_timeout and any(port.is_unix for port in self._ports):
-                raise InvalidSetting(
-                    "--idle-timeout cannot be kept on Unix sockets, where the kernel does not"
-                    " tell when something was sent; --session-timeout can"
-                )
+            if self.settings.idle_timeout is not None:
+                traffic.require_told([port.socket for port in self._ports])
         except Exception:
             for port in self._ports:
                 port.close_now()
@@ -204,6 +201,7 @@ class ForkingService(Service):
             room=self._let_in,
             last_words=self._stderr.child_ended,
             crashed=self._penalize,
+            told=self._stderr.account_of,
         )
         self._admission = Admission(
             self._reactor, self._watcher, self.settings, self._pool, self._journal

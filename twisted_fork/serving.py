@@ -6,6 +6,7 @@ its lines in the log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +16,7 @@ from twisted_fork.child import Child
 from twisted_fork.deadlines import Deadline, limit_of
 from twisted_fork.journal import Journal
 from twisted_fork.settings import Settings
-from twisted_fork.traffic import Amount, kept
+from twisted_fork.traffic import Traffic
 
 __all__ = ["Serving"]
 
@@ -26,6 +27,8 @@ class Serving:
 
     :param crashed: is called with the source of a connection whose child was ended by a
         signal, or by a limit.
+    :param told: gives what the child with a pid has told at its end: bytes that it has received
+        and sent, if it knows.
     """
 
     def __init__(
@@ -34,25 +37,26 @@ class Serving:
         clock: IReactorTime,
         journal: Journal,
         crashed: Callable[[str], object],
+        told: Callable[[int], tuple[int, int] | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
         self._crashed = crashed
+        self._told = told
         limits = (settings.idle_timeout, settings.session_timeout)
         self._limited = any(limit is not None for limit in limits)
 
     def began(self, child: Child) -> None:
         """
-        *child* has taken its connection.  The reactor process's own descriptor of it goes,
-        unless accounts are kept.
+        *child* has taken its connection: the reactor process lets its own descriptor go.
         """
         settings, connection = self._settings, child.connection
         assert connection is not None
-        if kept(settings):
-            child.traffic = connection.traffic()
-        else:
-            connection.close()
+        if self._limited and connection.is_tcp:
+            with suppress(OSError):
+                child.traffic = Traffic(connection.descriptor)
+        connection.close()
         if self._limited:
             child.deadline = Deadline(
                 self._clock,
@@ -64,10 +68,13 @@ class Serving:
             )
         self._journal.handed_over(child.peer, child.pid)
 
-    def over(self, child: Child, since: float) -> None:
-        """*child* is done with the connection that it was given at *since*, and lives on."""
+    def over(self, child: Child, since: float, amount: tuple[int, int] | None) -> None:
+        """
+        *child* is done with the connection that it was given at *since*, and lives on.
+
+        :param amount: what it says that it has received and sent.
+        """
         seconds = self._clock.seconds() - since
-        amount = _amount(child)
         child.over()
         self._journal.ready_again(child.peer, child.pid, seconds, amount)
 
@@ -87,11 +94,14 @@ class Serving:
             child.pid,
             status,
             self._clock.seconds() - child.since,
-            _amount(child),
+            self._amount(child, ending.signal is not None),
             child.usage,
             limit,
         )
 
-
-def _amount(child: Child) -> Amount | None:
-    return None if child.traffic is None else child.traffic.amount()
+    def _amount(self, child: Child, killed: bool) -> tuple[int, int] | None:
+        """What went over the connection of a child that has ended.  One that was *killed* has
+        told nothing, but perhaps the kernel has, when its time was over."""
+        if self._settings.quiet or killed or child.pid is None:
+            return child.amount
+        return self._told(child.pid) or child.amount

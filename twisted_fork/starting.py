@@ -147,6 +147,7 @@ def orders(
         cannot be read.
     """
     return {
+        "accounts": not settings.quiet,
         "connections_per_child": settings.connections_per_child,
         "handler": handler.order(),
         "handshake_timeout": settings.handshake_timeout,

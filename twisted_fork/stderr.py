@@ -9,12 +9,14 @@ no descriptor here and cannot write in another's name.  systemd's journal does t
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_fork import wire
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 from twisted_fork.watching import Watching
@@ -32,6 +34,11 @@ _MOST_AT_ONCE = 64
 
 _LONGEST_LINE = 4 * 1024
 """Characters of a line; a longer one is cut into several."""
+
+_ACCOUNT = re.compile(re.escape(wire.ACCOUNT) + rb"(\d{1,20}) (\d{1,20})\n")
+
+_MOST_ACCOUNTS = 4096
+"""Accounts of processes whose end has not been seen: a child's is, a moment after."""
 
 _PATIENCE = 1.0
 """Seconds that an unfinished line waits for its end."""
@@ -52,6 +59,7 @@ class Tap:
         self._clock = clock
         self._journal = journal
         self._unfinished: dict[int, bytes] = {}
+        self._accounts: dict[int, tuple[int, int]] = {}
         self._second = 0
         self._lines = 0
         self._dropped = 0
@@ -60,7 +68,10 @@ class Tap:
 
     def wrote(self, pid: int, data: bytes) -> None:
         """A piece has come, from a child or a descendant of one."""
-        *lines, rest = (self._unfinished.pop(pid, b"") + data).split(b"\n")
+        data = self._unfinished.pop(pid, b"") + data
+        if wire.ACCOUNT in data:
+            data = self._without_accounts(pid, data)
+        *lines, rest = data.split(b"\n")
         while len(rest) > _LONGEST_LINE:
             lines.append(rest[:_LONGEST_LINE])
             rest = rest[_LONGEST_LINE:]
@@ -75,6 +86,18 @@ class Tap:
         rest = self._unfinished.pop(pid, b"")
         if rest:
             self._line(pid, rest)
+
+    def account_of(self, pid: int) -> tuple[int, int] | None:
+        """What the child with this pid has said of its connection, once."""
+        return self._accounts.pop(pid, None)
+
+    def _without_accounts(self, pid: int, data: bytes) -> bytes:
+        """Take out of *data* what a child says of its connection."""
+        for received, sent in _ACCOUNT.findall(data):
+            if len(self._accounts) >= _MOST_ACCOUNTS:
+                del self._accounts[next(iter(self._accounts))]
+            self._accounts[pid] = (int(received), int(sent))
+        return _ACCOUNT.sub(b"", data)
 
     def _line(self, pid: int, line: bytes) -> None:
         second = int(self._clock.seconds())
@@ -153,6 +176,14 @@ class StandardError:
         """A child has ended: whatever it wrote is in the socket, read it now."""
         self._read_some()
         self._tap.flush(pid)
+
+    def account_of(self, pid: int) -> tuple[int, int] | None:
+        """What a child that has ended has said of its connection: bytes received and sent."""
+        told = self._tap.account_of(pid)
+        if told is None:
+            self._read_some()
+            told = self._tap.account_of(pid)
+        return told
 
     def close(self) -> None:
         """Log what is there, and close."""

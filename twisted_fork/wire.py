@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "ACCOUNT",
     "ALIVE",
     "CONNECTION",
     "EXIT_HANDSHAKE",
@@ -42,7 +43,10 @@ __all__ = [
     "TAKEN",
     "TELL",
     "Message",
+    "account",
+    "amount",
     "pack",
+    "ready",
     "receive",
     "reply",
     "send",
@@ -69,7 +73,8 @@ ALIVE = b"A"
 ``ticket`` asked for runs, ``number`` is its pid, and what came along is its own."""
 
 READY = b"R"
-"""Template or child to reactor process: ready for work."""
+"""Template or child to reactor process: ready for work.  From a child that has served before,
+see ready."""
 
 FAILED = b"X"
 """Template to reactor process: no child for ``ticket``; ``number`` is the errno.
@@ -83,6 +88,10 @@ TELL = b"M"
 
 CARRIES_CONNECTION = 1
 CARRIES_CHANNEL = 2
+
+ACCOUNT = b"\0account "
+"""Child to reactor process, over its standard error, where the kernel says who writes: how many
+bytes it has received and sent, in a line of its own."""
 
 EXIT_MEMORY = 250
 """Exit status of a child whose handler ran out of memory.  This one and the next are numbers
@@ -160,6 +169,30 @@ def unpack(data: bytes, descriptors: list[int] | None = None) -> Message:
     if len(data) < _HEADER:
         raise ValueError(f"{len(data)} bytes are too few for a message")
     return Message(data, descriptors or [])
+
+
+def ready(amount: tuple[int, int] | None) -> bytes:
+    """
+    Pack what a child says that is ready.
+
+    :param amount: bytes that it has received and sent over its last connection, if it knows.
+    """
+    if amount is None:
+        return pack(READY)
+    received, sent = amount
+    return pack(READY, received, 1, sent.to_bytes(8, _ORDER))
+
+
+def amount(message: Message) -> tuple[int, int] | None:
+    """What a child that is ready says that it has received and sent; None if it does not."""
+    if message.number != 1 or len(message.data) != _HEADER + 8:
+        return None
+    return message.ticket, int.from_bytes(message.payload, _ORDER)
+
+
+def account(received: int, sent: int) -> bytes:
+    """Pack what a child says at its end, see ACCOUNT."""
+    return b"%b%d %d\n" % (ACCOUNT, received, sent)
 
 
 def reply(message: Message, kind: bytes, number: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,18 +30,20 @@ class FakeTraffic:
     """Bytes come and go when the test says so."""
 
     def __init__(self, clock: Clock) -> None:
-        self.closed = False
+        self.gone = self.secret = False
         self._clock = clock
         self._last = clock.seconds()
 
     def flow(self) -> None:
         self._last = self._clock.seconds()
 
-    def idle(self) -> float:
-        return self._clock.seconds() - self._last
+    def idle(self) -> float | None:
+        if self.secret:
+            raise PermissionError
+        return None if self.gone else self._clock.seconds() - self._last
 
-    def close(self) -> None:
-        self.closed = True
+    def amount(self) -> tuple[int, int] | None:
+        return None if self.gone else (3, 4)
 
 
 class DeadlineCase(Case):
@@ -113,7 +114,7 @@ class DeadlineTests(DeadlineCase):
         self.limit(session=60, idle=10)
         self.child.over()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertTrue(self.traffic.closed)
+        self.assertIsNone(self.child.traffic)
 
     def test_one_that_is_idle_for_long_enough_ends(self) -> None:
         self.limit(idle=10)
@@ -139,6 +140,30 @@ class DeadlineTests(DeadlineCase):
         pass_time(self.clock, 2)
         (call,) = self.clock.getDelayedCalls()
         self.assertAlmostEqual(call.getTime(), _FIRST + 19)
+
+    def test_what_went_over_it_until_then_is_remembered(self) -> None:
+        self.limit(idle=10)
+        pass_time(self.clock, 10.1)
+        self.assertEqual(self.child.amount, (3, 4))
+
+    def test_a_child_whose_connection_is_gone_has_as_much_time_again(self) -> None:
+        self.limit(idle=10)
+        pass_time(self.clock, 5)
+        self.traffic.gone = True
+        pass_time(self.clock, 14.9)
+        self.assertEqual(self.groups, [])
+        pass_time(self.clock, 0.2)
+        self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)])
+        self.assertIsNone(self.child.amount)
+
+    def test_a_child_of_whom_the_kernel_does_not_tell_is_looked_at_again_later(self) -> None:
+        self.limit(idle=10)
+        self.traffic.secret = True
+        pass_time(self.clock, 35)
+        self.assertEqual(self.groups, [])
+        self.traffic.secret = False
+        pass_time(self.clock, 5.1)
+        self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)])
 
     def test_the_first_limit_that_is_reached_is_told_and_no_other(self) -> None:
         self.limit(session=12, idle=10, grace=100)
@@ -270,42 +295,3 @@ class LimitOfTests(DeadlineCase):
     def test_one_that_was_not_reached_is_not_told(self) -> None:
         self.limit(session=10)
         self.assertIsNone(self.of(ProcessTerminated(None, signal.SIGKILL)))
-
-
-class TrafficTests(Case):
-    """What the kernel knows of a real connection."""
-
-    def setUp(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.client = socket.create_connection(listener.getsockname(), timeout=10)
-            self.served, _ = listener.accept()
-        self.addCleanup(self.client.close)
-        self.addCleanup(self.served.close)
-        self.traffic = Traffic(os.dup(self.served.fileno()))
-        self.addCleanup(self.traffic.close)
-
-    def age(self, seconds: float) -> None:
-        """Nothing is sent until the kernel says that it was idle for so long."""
-        while self.traffic.idle() < seconds:
-            pass
-
-    def test_both_directions_count(self) -> None:
-        for sender, receiver in ((self.client, self.served), (self.served, self.client)):
-            self.age(0.2)
-            sender.sendall(b"x")
-            self.assertEqual(receiver.recv(1), b"x")
-            self.assertLess(self.traffic.idle(), 0.15)
-
-    def test_what_nobody_has_read_counts_too(self) -> None:
-        self.age(0.2)
-        self.client.sendall(b"x")
-        self.served.settimeout(10)
-        self.served.recv(1, socket.MSG_PEEK)
-        self.assertLess(self.traffic.idle(), 0.15)
-        self.assertEqual(self.served.recv(1), b"x", "it is still there")
-
-    def test_it_keeps_its_descriptor_until_it_is_closed(self) -> None:
-        self.served.close()
-        self.assertGreaterEqual(self.traffic.idle(), 0)
-        self.traffic.close()
-        self.assertRaises(OSError, self.traffic.idle)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twisted_fork import wire
 from twisted_fork.inside import echo
 
 from .cases import Case
@@ -18,6 +19,8 @@ from .cases import Case
 MEBIBYTE = 1024 * 1024
 
 tokens = st.sampled_from([b"q", b"u", b"i", b"t", b"\n", b"Q", b"x", b"\xe4", b"quit", b"\nqui"])
+NO_MESSAGE = wire.unpack(wire.pack(wire.CONNECTION))
+
 pieces = st.lists(st.lists(tokens, min_size=1, max_size=8).map(b"".join), max_size=12)
 
 
@@ -201,7 +204,7 @@ class DescriptorTests(SocketCase):
         ours, theirs = self.pair()
         theirs.sendall(b"hello\nqu")
         theirs.shutdown(socket.SHUT_WR)
-        echo.serve_descriptor(ours.detach())
+        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
         self.assertEqual(received(theirs), b"HELLO\nQU")
 
     def test_it_is_closed_after_quit_and_the_answer_is_not_lost(self) -> None:
@@ -211,7 +214,7 @@ class DescriptorTests(SocketCase):
         self.addCleanup(theirs.close)
         theirs.sendall(b"hello\nquit\n" + b"x" * 300_000)
         theirs.shutdown(socket.SHUT_WR)
-        echo.serve_descriptor(ours.detach())
+        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
         self.assertEqual(received(theirs), b"HELLO\n")
 
     def test_a_peer_that_goes_away_is_no_fault(self) -> None:
@@ -222,7 +225,7 @@ class DescriptorTests(SocketCase):
                 raise gone
 
             self.patch(echo, "serve", fail)
-            echo.serve_descriptor(ours.detach())
+            echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
             self.assertEqual(theirs.recv(1), b"")
 
 

@@ -14,7 +14,6 @@ from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal, printable, reason_text
-from twisted_fork.traffic import Amount
 
 from .cases import Case
 from .fakes import journal_of
@@ -46,11 +45,11 @@ PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
     (lambda j: j.handed_over(PEER, 7), f"handed over peer={PEER} pid=7"),
     (lambda j: j.ready_again(PEER, 7, 1.5), f"served peer={PEER} pid=7 seconds=1.500"),
     (
-        lambda j: j.ready_again(PEER, 7, 1.5, Amount(3, 4)),
+        lambda j: j.ready_again(PEER, 7, 1.5, (3, 4)),
         f"served peer={PEER} pid=7 seconds=1.500 received=3 sent=4",
     ),
     (
-        lambda j: j.ended(PEER, 7, "exit=0", 2, Amount(3, 4), USAGE),
+        lambda j: j.ended(PEER, 7, "exit=0", 2, (3, 4), USAGE),
         f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 received=3 sent=4"
         " cpu=0.750 memory=9000K",
     ),

@@ -58,7 +58,9 @@ class MessageTests(Case):
 
     def test_every_kind_of_message_is_another(self) -> None:
         all_kinds = [
-            getattr(wire, name) for name in wire.__all__ if type(getattr(wire, name)) is bytes
+            getattr(wire, name)
+            for name in wire.__all__
+            if type(getattr(wire, name)) is bytes and name != "ACCOUNT"
         ]
         self.assertEqual(len(all_kinds), len(set(all_kinds)))
         self.assertEqual({len(kind) for kind in all_kinds}, {1})

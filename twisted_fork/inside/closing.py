@@ -13,6 +13,10 @@ from __future__ import annotations
 import _socket
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from twisted_fork.inside.account import Account
+
 __all__ = ["LINGER", "close"]
 
 LINGER = 2.0
@@ -21,12 +25,15 @@ LINGER = 2.0
 _READ = 64 * 1024
 
 
-def close(connection: _socket.socket, peer_done: bool = False) -> None:
+def close(
+    connection: _socket.socket, peer_done: bool = False, account: Account | None = None
+) -> None:
     """
     Close *connection*, lingering for at most LINGER seconds.
 
     :param peer_done: the peer is known to have ended its side, so nothing can be
         unread and there is nothing to wait for.
+    :param account: looks at it before it is closed.
     """
     try:
         connection.shutdown(_socket.SHUT_WR)
@@ -34,6 +41,8 @@ def close(connection: _socket.socket, peer_done: bool = False) -> None:
             _drain(connection, time.monotonic() + LINGER)
     except OSError:
         pass
+    if account is not None:
+        account.look(connection)
     connection.close()
 
 

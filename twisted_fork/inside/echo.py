@@ -15,6 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted_fork import wire
+    from twisted_fork.inside.account import Account
+
 __all__ = ["QUIT", "Uppercase", "serve"]
 
 QUIT = b"quit"
@@ -156,25 +159,39 @@ def _serve_slowly(
     return peer_done if ended or peer_done else None
 
 
-def serve_descriptor(descriptor: int, *_: object) -> None:
+def serve_descriptor(
+    descriptor: int,
+    message: wire.Message,
+    channel: _socket.socket | None,
+    account: Account | None,
+) -> None:
     """
     Serve the connection that is *descriptor*, and close it so that no answer is lost.
 
     A peer that goes away is no fault.
     """
-    _serve_and_close(descriptor, serve)
+    _serve_and_close(descriptor, serve, account)
 
 
-def serve_and_print_descriptor(descriptor: int, *_: object) -> None:
+def serve_and_print_descriptor(
+    descriptor: int,
+    message: wire.Message,
+    channel: _socket.socket | None,
+    account: Account | None,
+) -> None:
     """As serve_descriptor; what is received is also written to standard output."""
-    _serve_and_close(descriptor, serve_and_print)
+    _serve_and_close(descriptor, serve_and_print, account)
 
 
-def _serve_and_close(descriptor: int, serving: Callable[[_socket.socket], bool]) -> None:
+def _serve_and_close(
+    descriptor: int, serving: Callable[[_socket.socket], bool], account: Account | None
+) -> None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
-        closing.close(connection, serving(connection))
+        closing.close(connection, serving(connection), account)
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        if account is not None:
+            account.look(connection)
         connection.close()
 
 

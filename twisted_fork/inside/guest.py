@@ -16,10 +16,28 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
+    from twisted_fork.inside.account import Account
+
 __all__ = ["Guest"]
 
 _NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
 """Kinds that cannot work on an ssl.SSLSocket: they get a plain socket, and a pump."""
+
+
+class Connection(socket.socket):
+    """
+    What a handler is given.
+
+    :ivar account: looks at it before it is closed, whoever closes it.
+    """
+
+    account: Account | None = None
+
+    def _real_close(self, *arguments: Any) -> None:
+        # what closes a socket when nobody needs it any more; ssl.SSLSocket does likewise
+        if self.account is not None:
+            self.account.look(self)
+        super()._real_close(*arguments)  # type: ignore[misc]
 
 
 class Guest:
@@ -56,16 +74,23 @@ class Guest:
             self._pump, self._secure = pump, secure
             self._context = secure.context(orders["tls"])
 
-    def serve(self, descriptor: int, message: wire.Message, channel: _socket.socket | None) -> None:
+    def serve(
+        self,
+        descriptor: int,
+        message: wire.Message,
+        channel: _socket.socket | None,
+        account: Account | None,
+    ) -> None:
         """
         Serve the connection whose descriptor came with *message*, and close it.
 
         :param channel: where the handler's messages go.
+        :param account: looks at the connection before it is closed.
         :raises BaseException: whatever the handler raised, after closing it.
         """
-        connection = _begin(descriptor, message, channel)
+        connection = _begin(descriptor, message, channel, account)
         if self._context is not None:
-            self._serve_secured(connection, self._context)
+            self._serve_secured(connection, self._context, account)
         elif self.kind == "program":
             self._become_program(connection)
         else:
@@ -75,10 +100,14 @@ class Guest:
                 _finish(connection)
 
     def rehearse(
-        self, descriptor: int, message: wire.Message, channel: _socket.socket | None
+        self,
+        descriptor: int,
+        message: wire.Message,
+        channel: _socket.socket | None,
+        account: Account | None,
     ) -> None:
         """As serve, with the echo in the handler's place: nobody knows what that would do."""
-        connection = _begin(descriptor, message, channel)
+        connection = _begin(descriptor, message, channel, account)
         try:
             echo.serve(connection)
         finally:
@@ -89,7 +118,9 @@ class Guest:
 
         program.execute(self._order, connection.fileno(), about.connection())
 
-    def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+    def _serve_secured(
+        self, connection: socket.socket, context: ssl.SSLContext, account: Account | None
+    ) -> None:
         about.connection().local  # noqa: B018 - asked for while this socket can tell
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
@@ -105,7 +136,7 @@ class Guest:
                 self._serve(secured)
         finally:
             if secured.fileno() >= 0:
-                _finish(self._secure.end(secured))
+                _finish(self._secure.end(secured), account)
 
     def _serve_plain(self, connection: socket.socket) -> None:
         if self.kind == "program":
@@ -115,14 +146,23 @@ class Guest:
             _finish(connection)
 
 
-def _begin(descriptor: int, message: wire.Message, channel: _socket.socket | None) -> socket.socket:
+def _begin(
+    descriptor: int,
+    message: wire.Message,
+    channel: _socket.socket | None,
+    account: Account | None,
+) -> socket.socket:
     details = message.details
     # told its family, Python need not ask the kernel for it, its type and its protocol
-    connection = socket.socket(details[0], socket.SOCK_STREAM, 0, descriptor)
+    connection = Connection(details[0], socket.SOCK_STREAM, 0, descriptor)
+    connection.account = account
     about.begin(about.ConnectionInfo(connection, details), channel)
     return connection
 
 
-def _finish(connection: socket.socket) -> None:
+def _finish(connection: socket.socket, account: Account | None = None) -> None:
+    """
+    :param account: of one that does not look by itself.
+    """
     if connection.fileno() >= 0:
-        closing.close(connection)
+        closing.close(connection, account=account)

@@ -11,6 +11,7 @@ import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import hugepages, sibling, start, worker
+from twisted_fork.inside.account import Account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def _rehearse(work: worker.Work) -> None:
     than the echo are not run, since nobody knows what they would do.
     """
     handler, work.serve = work.serve, work.rehearsal
+    account = work.account
+    if account is not None:
+        work.account = Account(-1)  # which tells nobody
     limit, work.limit = work.limit, None
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:
@@ -123,7 +127,7 @@ def _rehearse(work: worker.Work) -> None:
         _live(template, work, message)
         for used in (reactor_process, further, peer):
             used.close()
-    work.serve, work.limit = handler, limit
+    work.serve, work.limit, work.account = handler, limit, account
 
 
 def _channel_pair() -> tuple[_socket.socket, _socket.socket]:

@@ -13,6 +13,7 @@ import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import handlers
+from twisted_fork.inside.account import Account, stderr_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ REHEARSAL = wire.marshalled((int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, No
 """What is told about a connection in a rehearsal: as accepted.Connection.details."""
 
 _TAKEN = wire.pack(wire.TAKEN)
-_READY = wire.pack(wire.READY)
 
 
 class Work:
@@ -36,6 +36,7 @@ class Work:
 
     Made once, in the template or in a spawned child.
 
+    :ivar account: of the connections that it serves; None if nobody wants to know.
     :ivar serve: see handlers.load.
     :ivar rehearsal: likewise.
     :ivar limit: puts the limits on a child; None if there are none.
@@ -43,11 +44,12 @@ class Work:
     :raises BadHandler, OSError: the handler cannot be loaded.
     """
 
-    __slots__ = ("connections_per_child", "limit", "listened_to", "rehearsal", "serve")
+    __slots__ = ("account", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
+        self.account = Account(stderr_now()) if orders["accounts"] else None
         self.serve, self.rehearsal = handlers.load(orders)
         self.limit = _limiting(orders["limits"])
 
@@ -87,28 +89,35 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
                 channel.close()
                 channel = None
             listener = channel if work.listened_to else None
-            work.serve(message.descriptors[-1], message, listener)
+            work.serve(message.descriptors[-1], message, listener, work.account)
             if not left:
                 break
             message = None
             assert channel is not None
-            if not say_ready(channel):
-                break
+            if not say_ready(channel, work.account):
+                return 0
     except BaseException as raised:
         try:
             return report(raised)
         except (OSError, ValueError, AttributeError):
             return 1
+    finally:
+        if work.account is not None:
+            work.account.tell()
     return 0
 
 
-def say_ready(channel: _socket.socket) -> bool:
+def say_ready(channel: _socket.socket, account: Account | None = None) -> bool:
     """
     Ask the reactor process for work.
 
+    :param account: of what it has served last; it is told along with it.
     :returns: False if it wants no more of this child.
     """
-    return _say(channel, _READY)
+    amount = None
+    if account is not None:
+        amount, account.amount = account.amount, None
+    return _say(channel, wire.ready(amount))
 
 
 def _say(channel: _socket.socket, what: bytes) -> bool:
@@ -129,7 +138,7 @@ def rehearse(work: Work, times: int = 1) -> None:
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
         ours.shutdown(_socket.SHUT_WR)
-        work.rehearsal(theirs.detach(), asked, None)
+        work.rehearsal(theirs.detach(), asked, None, work.account)
         ours.close()
 
 

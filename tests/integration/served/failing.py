@@ -19,6 +19,13 @@ def raises_badly(connection: socket.socket, peer: Any) -> None:
     raise ValueError("first\n\x1b[31msecond")
 
 
+def fail_late(connection: socket.socket, peer: Any) -> None:
+    """Raises when it has served its peer."""
+    while data := connection.recv(65536):
+        connection.sendall(data.upper())
+    raise KeyError("no such key")
+
+
 def exits(connection: socket.socket, peer: Any) -> None:
     """sys.exit with a number."""
     sys.exit(3)

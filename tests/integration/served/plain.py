@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from typing import Any
 
@@ -47,6 +48,26 @@ class Upper:
 
 
 made = Upper()
+
+
+def close_and_wait(connection: socket.socket, peer: Any) -> None:
+    """Closes its connection after one answer, and goes on until SIGUSR1 comes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    upper_once(connection)
+    connection.close()
+    signal.sigwait([signal.SIGUSR1])
+
+
+def redirect(connection: socket.socket, peer: Any) -> None:
+    """Puts a file in the place of standard error."""
+    with open(os.environ["INTO"], "wb") as into:
+        os.dup2(into.fileno(), 2)
+    upper(connection, peer)
+
+
+def upper_once(connection: socket.socket) -> None:
+    """Sends back in upper case what comes first."""
+    connection.sendall(connection.recv(65536).upper())
 
 
 def closes(connection: socket.socket, peer: Any) -> None:
