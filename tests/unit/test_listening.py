@@ -85,8 +85,8 @@ class EndpointTests(Case):
             "s\\sl:8000",
         ):
             refusal = self.refusal(description)
-            self.assertTrue(refusal.startswith(f"{description}: "), refusal)
-            self.assertIn("tcp:8000", refusal)
+            self.assertTrue(refusal.startswith(f"{description or repr('')}: "), refusal)
+            self.assertRegex(refusal, "it takes|takes port, interface, backlog")
 
     def test_a_socket_that_was_not_inherited_is_named_as_missing(self) -> None:
         for description in ("systemd:domain=INET:index=0", "systemd:domain=INET:name=web"):
@@ -97,7 +97,9 @@ class EndpointTests(Case):
         try:
             endpoint_from(self.reactor, description)
         except CannotListen as why:
-            self.assertTrue(str(why).startswith(description))
+            self.assertTrue(str(why).startswith(description or "''"), str(why))
+            self.assertNotIn("_parse", str(why))
+            self.assertRegex(str(why), "takes|inherited")
 
     @given(st.text())
     def test_any_text_is_understood_or_refused(self, description: str) -> None:
@@ -127,11 +129,9 @@ class PortTests(Case):
             self.closed(port)
 
     def closed(self, port: Port) -> None:
-        """Close a port, and let the reactor do what it takes."""
+        """Close a port."""
         self.ports.remove(port)
-        done = port.close()
-        self.reactor.advance(0)
-        self.successResultOf(done)
+        port.close()
 
     def open(self, description: str) -> Port:
         port = open_port(endpoint_from(self.reactor, description), description)
@@ -219,7 +219,6 @@ class PortTests(Case):
                     os.close(copy)
 
     def test_a_closed_port_is_closed(self) -> None:
-        self.closed(self.open("tcp:0:interface=127.0.0.1"))  # Twisted keeps one in reserve
         before = len(os.listdir("/proc/self/fd"))
         port = self.open("tcp:0:interface=127.0.0.1")
         address = port.socket.getsockname()
