@@ -24,7 +24,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-__all__ = ["CannotListen", "endpoint_from", "listed", "require_plain"]
+__all__ = ["CannotListen", "described", "endpoint_from", "listed", "require_plain"]
 
 _BACKLOG = 2**31 - 1
 """The kernel lowers it to what the system allows: net.core.somaxconn, see listen(2)."""
@@ -110,6 +110,16 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
         raise CannotListen(f"{description or repr(description)}: {why}") from None
     require_plain(endpoint, description)
     return endpoint
+
+
+def described(wanted: str | IStreamServerEndpoint) -> str:
+    """What users know *wanted* by."""
+    if isinstance(wanted, str):
+        return wanted
+    for name in ("_port", "_address", "fileno"):
+        if hasattr(wanted, name):
+            return f"{type(wanted).__name__} of {getattr(wanted, name)!r}"
+    return repr(wanted)
 
 
 def require_plain(endpoint: IStreamServerEndpoint, description: str) -> None:

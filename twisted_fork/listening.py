@@ -23,9 +23,9 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import unixsockets
-from twisted_fork.descriptions import CannotListen, endpoint_from, listed, require_plain
+from twisted_fork.descriptions import CannotListen, endpoint_from, require_plain
 
-__all__ = ["CannotListen", "Port", "endpoint_from", "listed", "open_port", "require_plain"]
+__all__ = ["CannotListen", "Port", "endpoint_from", "open_port", "require_plain"]
 
 
 class Port:
@@ -118,14 +118,15 @@ def _resolved(interface: str, port: int, family: socket.AddressFamily) -> Any:
     """The address to bind to."""
     flags = socket.AI_PASSIVE
     try:
-        found = socket.getaddrinfo(interface or None, port, family, socket.SOCK_STREAM, 0, flags)
+        found = socket.getaddrinfo(interface or None, 0, family, socket.SOCK_STREAM, 0, flags)
     except (socket.gaierror, UnicodeError) as why:
         text = why.strerror if isinstance(why, OSError) else "it is no name"
         takes = "an IPv6 address" if family == socket.AF_INET6 else "an address"
         raise ValueError(
             f"interface cannot be {interface!r}: {text}; it takes {takes} of this machine"
         ) from None
-    return found[0][4]
+    host, _, *more = found[0][4]
+    return (host, port, *more)
 
 
 def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.socket:

@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from twisted_fork.descriptions import listed
 from twisted_fork.handler import Handler
 from twisted_fork.inside.importing import MAIN
-from twisted_fork.listening import listed
 from twisted_fork.plugin import TwistdService
 from twisted_fork.settings import Settings
 

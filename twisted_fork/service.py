@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
+from twisted_fork.descriptions import described, endpoint_from, listed, require_plain
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
@@ -24,7 +25,7 @@ from twisted_fork.gate import Gate
 from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
-from twisted_fork.listening import Port, endpoint_from, listed, open_port, require_plain
+from twisted_fork.listening import Port, open_port
 from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
@@ -137,10 +138,11 @@ class ForkingService(Service):
             return
         try:
             for wanted in self._endpoints:
+                description = described(wanted)
                 if isinstance(wanted, str):
-                    endpoint, description = endpoint_from(self._reactor, wanted), wanted
+                    endpoint = endpoint_from(self._reactor, wanted)
                 else:
-                    endpoint, description = wanted, repr(wanted)
+                    endpoint = wanted
                     require_plain(endpoint, description)
                 self._ports.append(open_port(endpoint, description, self._ports))
             for port in self._ports:
