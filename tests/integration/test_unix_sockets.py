@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from .clients import ask, connect, talk
-from .commands import twistd
+from .commands import Unprivileged, twistd
 from .harness import Server
 from .processes import state, wait_until
 from .serving import Serve, refusal
@@ -153,6 +153,24 @@ def test_a_path_that_somebody_has_removed_does_not_disturb_the_stop(
     server = serve(listen=[f"unix:{path}"], daemon=daemon)
     path.unlink()
     server.stop()
+    assert entries(folder) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to become somebody else")
+def test_a_path_that_its_server_may_not_remove_is_told_and_replaced_by_the_next(
+    serve: Serve, folder: Path
+) -> None:
+    user = Unprivileged()
+    if user.python is None:
+        pytest.skip("there is no interpreter here that somebody else may run")
+    path = folder / "socket"
+    first = serve(listen=[f"unix:{path}"], user=user, root_starts_it=True, daemon=True)
+    first.stop()
+    assert first.find("closing a port: .*Permission denied") == [()]
+    assert entries(folder) == ["socket"]
+    second = serve(listen=[f"unix:{path}"], daemon=True)
+    assert ask(str(path), b"hello") == b"HELLO"
+    second.stop()
     assert entries(folder) == []
 
 

@@ -139,9 +139,10 @@ class EndpointTests(Case):
             endpoint_from(self.reactor, right)
 
     def test_what_is_said_is_what_is_opened(self) -> None:
+        self.patch(socket, "getservbyname", lambda name, protocol: {"shop": 80}[name])
         for description, said in (
             ("tcp:80", {"_port": 80, "_interface": "", "_backlog": 2**31 - 1}),
-            ("tcp:http:interface=127.0.0.1:backlog=7", {"_port": 80, "_backlog": 7}),
+            ("tcp:shop:interface=127.0.0.1:backlog=7", {"_port": 80, "_backlog": 7}),
             ("tcp:81:127.0.0.1:7", {"_port": 81, "_interface": "127.0.0.1", "_backlog": 7}),
             ("tcp6:81", {"_interface": "::"}),
             ("tcp6:81:7:\\:\\:1", {"_interface": "::1", "_backlog": 7}),
