@@ -27,6 +27,10 @@ from twisted_fork.descriptions import CannotListen, endpoint_from, require_plain
 
 __all__ = ["CannotListen", "Port", "endpoint_from", "open_port", "require_plain"]
 
+_OURS = "this server itself listens there already"
+
+_BOTH = "tcp6: takes IPv4 too, so "
+
 
 class Port:
     """
@@ -79,7 +83,7 @@ def open_port(
         return Port(_adopt(endpoint, description))
     try:
         if isinstance(endpoint, UNIXServerEndpoint):
-            return Port(*_listen_unix(endpoint))
+            return Port(*_listen_unix(endpoint, others))
         return Port(_listen_tcp(endpoint, others))
     except OSError as why:
         raise CannotListen(f"{description}: {why.strerror or why}") from None
@@ -88,9 +92,11 @@ def open_port(
 
 
 def _listen_unix(
-    endpoint: UNIXServerEndpoint,
+    endpoint: UNIXServerEndpoint, others: Sequence[Port]
 ) -> tuple[_socket.socket, unixsockets.Place | None]:
     path, backlog = os.fsencode(endpoint._address), endpoint._backlog
+    if any(other.is_unix and os.fsencode(other.socket.getsockname()) == path for other in others):
+        raise OSError(errno.EADDRINUSE, f"{_OURS}; leave one of them out")
     return unixsockets.listen(path, endpoint._mode, backlog, bool(endpoint._wantPID))
 
 
@@ -107,7 +113,7 @@ def _listen_tcp(endpoint: Any, others: Sequence[Port]) -> _socket.socket:
         listener.listen(endpoint._backlog)
     except OSError as why:
         listener.close()
-        raise OSError(why.errno, _why(why, port, others)) from None
+        raise OSError(why.errno, _why(why, address, others)) from None
     except BaseException:
         listener.close()
         raise
@@ -157,22 +163,26 @@ def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.s
     return adopted
 
 
-def _why(reason: OSError, port: int, others: Sequence[Port]) -> str:
+def _why(reason: OSError, wanted: Any, others: Sequence[Port]) -> str:
     """What to tell of a TCP port that cannot be opened."""
     text = reason.strerror or str(reason)
     if reason.errno == errno.EADDRINUSE:
         for other in others:
-            if not other.is_unix and other.socket.getsockname()[1] == port:
-                return (
-                    f"{text} by this server itself, as {other.address};"
-                    " tcp6: takes IPv4 too, so leave one of them out"
-                )
+            if not other.is_unix and _meet(wanted, other.socket.getsockname()):
+                both = "" if len(wanted) == len(other.socket.getsockname()) else _BOTH
+                return f"{_OURS}, at {other.address}; {both}leave one of them out"
         return f"{text}; stop what listens there, or choose another"
     if reason.errno in (errno.EACCES, errno.EPERM):
         return f"{text}; ports below 1024 need root, or CAP_NET_BIND_SERVICE"
     if reason.errno == errno.EADDRNOTAVAIL:
         return f"{text}; it takes an interface= of this machine"
     return text
+
+
+def _meet(one: Any, other: Any) -> bool:
+    """Whether two addresses of TCP may be in each other's way."""
+    hosts = {one[0], other[0]}
+    return one[1] == other[1] and (len(hosts) == 1 or not hosts.isdisjoint(("0.0.0.0", "::")))
 
 
 def _address_text(family: int, host: Any) -> str:

@@ -131,7 +131,7 @@ def test_a_port_that_the_server_has_itself(folder: Path, daemon: bool) -> None:
         port = other.getsockname()[1]
         first = f"tcp:{port}:interface=127.0.0.1"
         line = refused(folder, "-l", first, "-l", f"tcp6:{port}", daemon=daemon)
-    assert f"tcp6:{port}: Address already in use by this server itself" in line
+    assert f"tcp6:{port}: this server itself listens there already, at tcp 127" in line
 
 
 @pytest.fixture
@@ -178,6 +178,12 @@ def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path
     line = refused(place, "-l", f"unix:{path}")
     assert f"unix:{path}: a server listens there already; stop it" in line
     assert ask(str(path), b"hello") == b"HELLO"
+
+
+def test_a_unix_socket_that_the_server_has_itself(folder: Path) -> None:
+    endpoint = f"unix:{folder / 'socket'}"
+    line = refused(folder, "-l", endpoint, "-l", endpoint)
+    assert f"{endpoint}: this server itself listens there already; leave one of them" in line
 
 
 def test_a_unix_socket_in_a_missing_folder(folder: Path) -> None:

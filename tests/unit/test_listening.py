@@ -331,17 +331,32 @@ class PortTests(Case):
             f"{description}: Address already in use; stop what listens there, or choose another",
         )
 
+    def ours(self, description: str) -> str:
+        """What is said of one that a port of the same server is in the way of."""
+        with self.assertRaises(CannotListen) as caught:
+            open_port(endpoint_from(self.reactor, description), description, self.ports)
+        return str(caught.exception).removeprefix(f"{description}: ")
+
     def test_one_that_this_server_has_itself_is_said_to_be(self) -> None:
         first = self.open("tcp:0:interface=127.0.0.1")
+        self.open(f"unix:{self.folder}/other")
         port = first.socket.getsockname()[1]
-        for description in (f"tcp6:{port}", f"tcp:{port}"):
-            with self.assertRaises(CannotListen) as caught:
-                open_port(endpoint_from(self.reactor, description), description, self.ports)
-            self.assertEqual(
-                str(caught.exception),
-                f"{description}: Address already in use by this server itself, as tcp 127.0.0.1:"
-                f"{port}; tcp6: takes IPv4 too, so leave one of them out",
-            )
+        itself = f"this server itself listens there already, at tcp 127.0.0.1:{port}; "
+        self.assertEqual(
+            self.ours(f"tcp6:{port}"),
+            itself + "tcp6: takes IPv4 too, so leave one of them out",
+        )
+        self.assertEqual(self.ours(f"tcp:{port}"), itself + "leave one of them out")
+        path = f"unix:{self.folder}/socket"
+        self.open(path)
+        self.assertEqual(
+            self.ours(path), "this server itself listens there already; leave one of them out"
+        )
+
+    def test_one_that_somebody_else_has_is_not_said_to_be_this_servers(self) -> None:
+        port = self.open("tcp:0:interface=127.0.0.1").socket.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)):
+            self.assertIn("stop what listens", self.ours(f"tcp:{port}:interface=127.0.0.2"))
 
     def test_an_interface_is_an_address_of_this_machine(self) -> None:
         for description, told in (
