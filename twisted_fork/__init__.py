@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twisted_fork.child import ChildProtocol
+    from twisted_fork.descriptions import CannotListen
     from twisted_fork.handler import InvalidHandler, Program
     from twisted_fork.inside.about import ConnectionInfo, connection, tell
-    from twisted_fork.listening import CannotListen
     from twisted_fork.script import serve
     from twisted_fork.service import ChildInfo, ForkingService
     from twisted_fork.settings import InvalidSetting, Settings
@@ -47,7 +47,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CannotListen": "listening",
+    "CannotListen": "descriptions",
     "ChildInfo": "service",
     "ChildProtocol": "child",
     "ConnectionInfo": "inside.about",

@@ -1,7 +1,9 @@
 """
-Ports: which descriptions are understood, and opening what they describe.
+Ports: opening what endpoints describe.
 
-Twisted's endpoints open the ports; the gate accepts the connections.
+Twisted's endpoints say what to open.  Its ports are not asked to, which would accept
+connections, write lines to the log, and lock the path of a Unix socket for a process that is
+gone when twistd has become a daemon.  The gate accepts the connections.
 """
 
 from __future__ import annotations
@@ -10,110 +12,24 @@ import _socket
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import tcp
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
-    TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     UNIXServerEndpoint,
-    serverFromString,
 )
-from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from twisted_fork import unixsockets
+from twisted_fork.descriptions import CannotListen, endpoint_from, require_plain
 
 __all__ = ["CannotListen", "Port", "endpoint_from", "open_port", "require_plain"]
 
-_BACKLOG = 2**31 - 1
-"""The kernel lowers it to what the system allows: net.core.somaxconn, see listen(2)."""
+_OURS = "this server itself listens there already"
 
-_PLAIN = (
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    UNIXServerEndpoint,
-    AdoptedStreamServerEndpoint,
-)
-
-_WRAPPED = ("ssl", "tls", "haproxy")
-"""Kinds that are refused before Twisted parses them, which needs packages for some."""
-
-
-class CannotListen(Exception):
-    """A port cannot be opened; the message is one line that says which and why."""
-
-
-def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
-    """
-    Make the endpoint of a description such as ``tcp:8000:interface=127.0.0.1``.
-
-    Its listen backlog is as large as the system allows, unless it says otherwise.
-
-    :raises CannotListen: it does not parse, or the reactor would have to touch the
-        bytes of its connections.
-    """
-    kind = description.partition(":")[0]
-    if kind in _WRAPPED:
-        raise CannotListen(_not_plain(description, kind))
-    if "=" in kind or "\\" in kind:
-        raise CannotListen(_not_understood(description, "it does not begin with its kind"))
-    wanted = description
-    if kind in ("tcp", "tcp6", "unix") and ":backlog=" not in description:
-        wanted += f":backlog={_BACKLOG}"
-    try:
-        try:
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, wanted)
-        except TypeError:
-            endpoint = serverFromString(reactor, description)
-    except KeyError as failure:
-        raise CannotListen(f"{description}: there is no inherited socket {failure}") from None
-    except IndexError:
-        raise CannotListen(
-            f"{description}: there is no inherited socket of that index; LISTEN_PID,"
-            " LISTEN_FDS and LISTEN_FDNAMES tell which there are, and systemd-socket-activate"
-            " needs --fdname= for the last"
-        ) from None
-    except (ValueError, TypeError, AttributeError, RuntimeError) as failure:
-        raise CannotListen(_not_understood(description, failure)) from None
-    require_plain(endpoint, description)
-    return endpoint
-
-
-def require_plain(endpoint: IStreamServerEndpoint, description: str) -> None:
-    """
-    See that *endpoint* accepts plain sockets.
-
-    :raises CannotListen: it does not.
-    """
-    if not isinstance(endpoint, _PLAIN):
-        raise CannotListen(_not_plain(description, description.partition(":")[0]))
-
-
-def _not_understood(description: str, why: object) -> str:
-    return (
-        f"{description}: not an endpoint that can be understood ({why});"
-        " it takes one like tcp:8000, tcp6:8000, unix:/run/socket,"
-        " systemd:domain=INET:index=0"
-    )
-
-
-def _not_plain(description: str, kind: str) -> str:
-    return (
-        f"{description}: the reactor process would have to read and write the bytes of"
-        f" {kind}: connections, and here it hands over the socket itself;"
-        " it takes tcp:, tcp6:, unix: or systemd:"
-        + ("; for TLS there is --tls-certificate" if kind in ("ssl", "tls") else "")
-        + ("; for the PROXY protocol there is --proxy-protocol" if kind == "haproxy" else "")
-    )
-
-
-class Handover(Factory):
-    """Twisted's ports need a factory; this one is never asked for a protocol."""
-
-    noisy = False
+_BOTH = "tcp6: takes IPv4 too, so "
 
 
 class Port:
@@ -121,13 +37,13 @@ class Port:
     A port that we accept from.
 
     :param listener: the socket.
-    :param port: Twisted's port that has opened it; None if it has been inherited, and others
-        may go on with it.
+    :param place: the path that goes when it is closed; None if it has none, or has been
+        inherited, and others may go on with it.
     """
 
-    def __init__(self, listener: _socket.socket, port: tcp.Port | None = None) -> None:
-        self._port = port
+    def __init__(self, listener: _socket.socket, place: unixsockets.Place | None = None) -> None:
         self.socket = listener
+        self._place = place
         listener.setblocking(False)
         self.is_unix = listener.family == socket.AF_UNIX
         self.address = _address_text(listener.family, listener.getsockname())
@@ -141,47 +57,82 @@ class Port:
             if nodelay:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def close(self) -> Deferred[None]:
-        """Close it; fires when it is closed, and the path of a Unix socket of ours is gone."""
-        self.socket.close()
-        if self._port is None:
-            return succeed(None)
-        closed: Deferred[None] = self._port.stopListening()
-        return closed
+    def close(self) -> None:
+        """
+        Close it, and remove its path, if that is still its own.
 
-    def close_now(self) -> None:
-        """Close it where no reactor runs that would."""
-        self.socket.close()
-        if self._port is not None:
-            self._port.connectionLost(Failure(ConnectionDone()))
+        :raises OSError: the path cannot be removed; it is closed nevertheless.
+        """
+        try:
+            if self._place is not None:
+                self._place.remove()
+        finally:
+            self.socket.close()
 
 
-def open_port(endpoint: IStreamServerEndpoint, description: str) -> Port:
+def open_port(
+    endpoint: IStreamServerEndpoint, description: str, others: Sequence[Port] = ()
+) -> Port:
     """
     Open a port: connections to it are queued by the kernel from now on.
 
+    :param others: ports of the same server, which may be in its way.
     :raises CannotListen: it cannot be opened.
     """
     if isinstance(endpoint, AdoptedStreamServerEndpoint):
         return Port(_adopt(endpoint, description))
-    result: list[IListeningPort | Failure] = []
-    lock = _lock_of(endpoint)
-    if lock is not None and os.path.lexists(lock):
-        lock = None  # somebody else's, or of another port of ours
-    endpoint.listen(Handover()).addBoth(result.append)
-    (port,) = result
-    if isinstance(port, Failure):
-        if lock is not None and os.path.lexists(lock):
-            os.unlink(lock)  # Twisted leaves it behind when it cannot bind
-        reason = port.value
-        if isinstance(reason, CannotListenError):
-            reason = reason.socketError
-        if isinstance(reason, OSError):
-            raise CannotListen(f"{description}: {_why(reason)}") from None
-        raise CannotListen(f"{description}: {reason}") from None
-    assert isinstance(port, tcp.Port), "endpoints of plain sockets have ports of this kind"
-    port.stopReading()
-    return Port(_socket.socket(fileno=os.dup(port.fileno())), port)
+    try:
+        if isinstance(endpoint, UNIXServerEndpoint):
+            return Port(*_listen_unix(endpoint, others))
+        return Port(_listen_tcp(endpoint, others))
+    except OSError as why:
+        raise CannotListen(f"{description}: {why.strerror or why}") from None
+    except (OverflowError, ValueError) as why:
+        raise CannotListen(f"{description}: {why}") from None
+
+
+def _listen_unix(
+    endpoint: UNIXServerEndpoint, others: Sequence[Port]
+) -> tuple[_socket.socket, unixsockets.Place | None]:
+    path, backlog = os.fsencode(endpoint._address), endpoint._backlog
+    if any(other.is_unix and os.fsencode(other.socket.getsockname()) == path for other in others):
+        raise OSError(errno.EADDRINUSE, f"{_OURS}; leave one of them out")
+    return unixsockets.listen(path, endpoint._mode, backlog, bool(endpoint._wantPID))
+
+
+def _listen_tcp(endpoint: Any, others: Sequence[Port]) -> _socket.socket:
+    interface, port = endpoint._interface, endpoint._port
+    family = socket.AF_INET
+    if isinstance(endpoint, TCP6ServerEndpoint) or ":" in interface:
+        family = socket.AF_INET6
+    address = _resolved(interface, port, family)
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(endpoint._backlog)
+    except OSError as why:
+        listener.close()
+        raise OSError(why.errno, _why(why, address, others)) from None
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _resolved(interface: str, port: int, family: socket.AddressFamily) -> Any:
+    """The address to bind to."""
+    flags = socket.AI_PASSIVE
+    try:
+        found = socket.getaddrinfo(interface or None, 0, family, socket.SOCK_STREAM, 0, flags)
+    except (socket.gaierror, UnicodeError) as why:
+        text = why.strerror if isinstance(why, OSError) else "it is no name"
+        takes = "an IPv6 address" if family == socket.AF_INET6 else "an address"
+        raise ValueError(
+            f"interface cannot be {interface!r}: {text}; it takes {takes} of this machine"
+        ) from None
+    host, _, *more = found[0][4]
+    return (host, port, *more)
 
 
 def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.socket:
@@ -195,7 +146,7 @@ def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.s
     try:
         adopted = _socket.socket(fileno=endpoint.fileno)
     except OSError as failure:
-        raise CannotListen(f"{description}: {_why(failure)}") from None
+        raise CannotListen(f"{description}: {failure.strerror}") from None
     os.set_inheritable(adopted.fileno(), False)
     accepts = adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if (
@@ -212,21 +163,26 @@ def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.s
     return adopted
 
 
-def _why(reason: OSError) -> str:
+def _why(reason: OSError, wanted: Any, others: Sequence[Port]) -> str:
+    """What to tell of a TCP port that cannot be opened."""
     text = reason.strerror or str(reason)
     if reason.errno == errno.EADDRINUSE:
+        for other in others:
+            if not other.is_unix and _meet(wanted, other.socket.getsockname()):
+                both = "" if len(wanted) == len(other.socket.getsockname()) else _BOTH
+                return f"{_OURS}, at {other.address}; {both}leave one of them out"
         return f"{text}; stop what listens there, or choose another"
     if reason.errno in (errno.EACCES, errno.EPERM):
-        return f"{text}; ports below 1024 and protected folders need root"
+        return f"{text}; ports below 1024 need root, or CAP_NET_BIND_SERVICE"
+    if reason.errno == errno.EADDRNOTAVAIL:
+        return f"{text}; it takes an interface= of this machine"
     return text
 
 
-def _lock_of(endpoint: IStreamServerEndpoint) -> str | None:
-    """The lock that Twisted makes beside a Unix socket's path; None if it makes none."""
-    path = getattr(endpoint, "_address", None)
-    if isinstance(endpoint, UNIXServerEndpoint) and isinstance(path, str) and "\0" not in path:
-        return path + ".lock"
-    return None
+def _meet(one: Any, other: Any) -> bool:
+    """Whether two addresses of TCP may be in each other's way."""
+    hosts = {one[0], other[0]}
+    return one[1] == other[1] and (len(hosts) == 1 or not hosts.isdisjoint(("0.0.0.0", "::")))
 
 
 def _address_text(family: int, host: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from twisted_fork.descriptions import listed
 from twisted_fork.handler import Handler
 from twisted_fork.inside.importing import MAIN
 from twisted_fork.plugin import TwistdService
@@ -37,9 +38,10 @@ def serve(
     """
     if MAIN in sys.modules:
         raise RuntimeError('put the call of serve under if __name__ == "__main__":')
+    endpoints = listed(listen, "listen")
     from twisted.internet import reactor
 
-    service = TwistdService(listen, handler, Settings(**settings))
+    service = TwistdService(endpoints, handler, Settings(**settings))
     service.check()
     service.open_ports()
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from twisted_fork import descriptors, starting, traffic
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.clock import keep_steady
+from twisted_fork.descriptions import described, endpoint_from, listed, require_plain
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
 from twisted_fork.forking import ForkLauncher
@@ -24,7 +26,7 @@ from twisted_fork.gate import Gate
 from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
-from twisted_fork.listening import Port, endpoint_from, open_port, require_plain
+from twisted_fork.listening import Port, open_port
 from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
@@ -63,6 +65,7 @@ class ForkingService(Service):
     :param protocol: the class of each child's ProcessProtocol.
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
     :raises InvalidHandler: *handler* is none.
+    :raises CannotListen: *endpoints* are none.
     """
 
     def __init__(
@@ -76,10 +79,9 @@ class ForkingService(Service):
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        one = isinstance(endpoints, str) or IStreamServerEndpoint.providedBy(endpoints)
         self.settings = settings or Settings()
         self._reactor = reactor
-        self._endpoints: list[Any] = [endpoints] if one else list(endpoints)  # type: ignore[arg-type]
+        self._endpoints = listed(endpoints)
         self._handler = handler_from(handler)
         self._protocol = protocol
         self._journal = Journal(self.settings.quiet)
@@ -137,19 +139,21 @@ class ForkingService(Service):
             return
         try:
             for wanted in self._endpoints:
+                description = described(wanted)
                 if isinstance(wanted, str):
-                    endpoint, description = endpoint_from(self._reactor, wanted), wanted
+                    endpoint = endpoint_from(self._reactor, wanted)
                 else:
-                    endpoint, description = wanted, repr(wanted)
+                    endpoint = wanted
                     require_plain(endpoint, description)
-                self._ports.append(open_port(endpoint, description))
+                self._ports.append(open_port(endpoint, description, self._ports))
             for port in self._ports:
                 port.configure(self.settings.keepalive, self.settings.nodelay)
             if self.settings.idle_timeout is not None:
                 traffic.require_told([port.socket for port in self._ports])
         except Exception:
             for port in self._ports:
-                port.close_now()
+                with suppress(OSError):
+                    port.close()
             self._ports = []
             raise
 

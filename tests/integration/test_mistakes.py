@@ -80,17 +80,19 @@ def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "told"),
     [
-        ("", "not an endpoint"),
-        ("nonsense", "not an endpoint"),
-        ("tcp", "not an endpoint"),
-        ("tcp:x", "not an endpoint"),
-        ("tcp:-1", "tcp:-1"),
-        ("tcp:99999", "tcp:99999"),
-        ("tcp:8000:backlog=x", "not an endpoint"),
-        ("tcp:8000:color=red", "not an endpoint"),
-        ("tcp:0:interface=192.0.2.1", "Cannot assign requested address"),
-        ("tcp:0:interface=no such host", "tcp:0:interface=no such host"),
-        ("unix:", "unix:"),
+        ("", "not an endpoint but an empty text; it takes one like tcp:8000"),
+        ("nonsense", "not an endpoint that can be understood; it takes one like tcp:8000"),
+        ("tcp", "port is missing; it takes one like tcp:8000"),
+        ("tcp:x", "port cannot be 'x': it takes a whole number from 0 to 65535"),
+        ("tcp:-1", "port cannot be '-1': it takes a whole number from 0 to 65535"),
+        ("tcp:99999", "port cannot be '99999': it takes a whole number from 0 to 65535"),
+        ("tcp:8000:backlog=x", "backlog cannot be 'x': it takes a whole number"),
+        ("tcp:8000:bogus=1", "no argument 'bogus'; tcp: takes port, interface, backlog"),
+        ("tcp:0:interface=192.0.2.1", "Cannot assign requested address; it takes an interface="),
+        ("tcp:0:interface=no such host", "interface cannot be 'no such host': "),
+        ("tcp6:0:interface=::1", r"have to be escaped; it takes 'tcp6:0:interface=\:\:1'"),
+        ("unix:", "address is missing; it takes one like unix:/run/socket"),
+        ("unix:/x:mode=9", "mode cannot be '9': it takes an octal number from 0 to 777"),
         ("systemd:domain=INET:index=0", "no inherited socket"),
         ("systemd:domain=INET:name=web", "no inherited socket 'web'"),
         ("ssl:8000", "ssl:"),
@@ -102,7 +104,7 @@ def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
 def test_endpoints_that_do_not_do(folder: Path, endpoint: str, told: str) -> None:
     line = refused(folder, "-l", endpoint)
     assert told in line
-    assert line.startswith(f"twistd forkecho: {endpoint}: ")
+    assert line.startswith(f"twistd forkecho: {endpoint or repr('')}: ")
 
 
 def test_an_endpoint_whose_bytes_the_reactor_would_touch_is_told_why(folder: Path) -> None:
@@ -118,6 +120,18 @@ def test_a_port_in_use(folder: Path, daemon: bool) -> None:
         # The first one can be opened, and must not stay open.
         line = refused(folder, "-l", f"unix:{folder}/socket", "-l", endpoint, daemon=daemon)
     assert f"{endpoint}: Address already in use; stop what listens there" in line
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_port_that_the_server_has_itself(folder: Path, daemon: bool) -> None:
+    # Nobody else can take the port: this one has it, but does not listen.
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        first = f"tcp:{port}:interface=127.0.0.1"
+        line = refused(folder, "-l", first, "-l", f"tcp6:{port}", daemon=daemon)
+    assert f"tcp6:{port}: this server itself listens there already, at tcp 127" in line
 
 
 @pytest.fixture
@@ -144,14 +158,16 @@ def test_a_port_that_takes_privileges(folder: Path, user: Unprivileged, daemon: 
 def test_a_unix_socket_where_there_is_a_file(folder: Path) -> None:
     path = folder / "file"
     path.write_text("mine")
-    assert f"unix:{path}: Address already in use" in refused(folder, "-l", f"unix:{path}")
+    line = refused(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: there is a file that is no socket; it takes a path where" in line
     assert path.read_text() == "mine"
 
 
 def test_a_unix_socket_where_there_is_a_folder(folder: Path) -> None:
     path = folder / "folder"
     path.mkdir()
-    assert f"unix:{path}: " in refused(folder, "-l", f"unix:{path}")
+    line = refused(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: there is a folder; it takes a path where" in line
 
 
 def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path) -> None:
@@ -159,25 +175,47 @@ def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path
     serve(listen=[f"unix:{path}"])
     place = folder / "another"
     place.mkdir()
-    assert f"unix:{path}: " in refused(place, "-l", f"unix:{path}")
+    line = refused(place, "-l", f"unix:{path}")
+    assert f"unix:{path}: a server listens there already; stop it" in line
     assert ask(str(path), b"hello") == b"HELLO"
+
+
+def test_a_unix_socket_that_the_server_has_itself(folder: Path) -> None:
+    endpoint = f"unix:{folder / 'socket'}"
+    line = refused(folder, "-l", endpoint, "-l", endpoint)
+    assert f"{endpoint}: this server itself listens there already; leave one of them" in line
 
 
 def test_a_unix_socket_in_a_missing_folder(folder: Path) -> None:
     path = folder / "missing" / "socket"
-    assert f"unix:{path}: No such file or directory" in refused(folder, "-l", f"unix:{path}")
+    line = refused(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: there is no folder {path.parent}; it takes a path in" in line
 
 
 def test_a_unix_socket_in_somebody_elses_folder(folder: Path, user: Unprivileged) -> None:
     folder.chmod(0o755 if os.getuid() == 0 else 0o555)
     path = folder / "socket"
     line = refused(folder, "-l", f"unix:{path}", user=user)
-    assert f"unix:{path}: Permission denied" in line
+    assert f"unix:{path}: Permission denied; it takes a path in a folder where" in line
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be somebody else")
+def test_a_unix_socket_that_somebody_else_keeps_to_himself(
+    folder: Path, user: Unprivileged
+) -> None:
+    folder.chmod(0o777)
+    path = folder / "socket"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        path.chmod(0o600)
+        line = refused(folder, "-l", f"unix:{path}", user=user)
+    assert f"unix:{path}: there is a socket that this user may not connect to; remove it" in line
 
 
 def test_a_unix_socket_whose_path_is_too_long(folder: Path) -> None:
     path = folder / ("long" * 30)
-    assert f"unix:{path}: " in refused(folder, "-l", f"unix:{path}")
+    line = refused(folder, "-l", f"unix:{path}")
+    assert f"unix:{path}: its path has {len(str(path))} bytes; it takes a path of at most" in line
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,11 @@ from twisted.internet.error import (
     ReactorNotRunning,
 )
 from twisted.internet.interfaces import (
-    IListeningPort,
     IReactorFDSet,
     IReactorTime,
 )
 from twisted.internet.process import Process
 from twisted.internet.task import Clock
-from twisted.internet.tcp import Port
-from twisted.internet.unix import Port as UNIXPort
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -137,30 +134,6 @@ class FakeReactor(Clock):
         self.called.append((what, *arguments))
 
     callFromThread = callWhenRunning
-
-    def listenTCP(
-        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> IListeningPort:
-        listening = Port(port, factory, backlog, interface, self)
-        listening.startListening()
-        return cast(IListeningPort, listening)
-
-    def listenUNIX(
-        self,
-        address: str,
-        factory: Any,
-        backlog: int = 50,
-        mode: int = 0o666,
-        wantPID: bool = False,
-    ) -> IListeningPort:
-        listening = UNIXPort(cast(Any, address), factory, backlog, mode, self, wantPID)
-        listening.startListening()
-        return cast(IListeningPort, listening)
-
-    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> IListeningPort:
-        listening = Port._fromListeningDescriptor(self, descriptor, family, factory)
-        listening.startListening()
-        return cast(IListeningPort, listening)
 
     def spawnProcess(
         self, protocol: Any, path: str, words: Any, env: Any, childFDs: Any

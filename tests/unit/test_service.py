@@ -16,6 +16,7 @@ from twisted_fork import descriptors, forking, starting, wire
 from twisted_fork.handler import Echo, InvalidHandler
 from twisted_fork.inside import start
 from twisted_fork.listening import CannotListen
+from twisted_fork.script import serve
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting, Settings
 
@@ -150,6 +151,27 @@ class StartingTests(ServiceCase):
         service.startService()
         self.template_is_ready()
         self.assertEqual(self.lines[-1].count("127.0.0.1"), 2)
+
+    def test_it_has_to_listen_somewhere(self) -> None:
+        wrong: list[Any] = [[], 8000]
+        for endpoints in wrong:
+            with self.assertRaisesRegex(CannotListen, "^endpoints cannot be .*'tcp:8000'"):
+                self.kind(endpoints, Echo(), reactor=self.reactor)
+
+    def test_a_script_is_told_what_listen_takes(self) -> None:
+        wrong: list[Any] = [[], 8000]
+        for listen in wrong:
+            with self.assertRaisesRegex(CannotListen, "^listen cannot be .*'tcp:8000'"):
+                serve(Echo(), listen)
+
+    def test_two_ports_that_are_the_same_are_said_to_be_its_own(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+        service = self.service(f"tcp:{port}:interface=127.0.0.1", f"tcp6:{port}")
+        with self.assertRaisesRegex(
+            CannotListen, "this server itself listens there already, at tcp"
+        ):
+            service.open_ports()
 
     def test_more_children_than_there_can_be_are_refused(self) -> None:
         service = self.service(max_children=1_000_000)
