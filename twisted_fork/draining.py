@@ -57,7 +57,7 @@ class Drain:
             self._kill()
             return self._over
         if not empty.called:
-            self._journal.stopping(len(self._pool.children), self._grace)
+            self._journal.stopping(self._pool.children.busy, self._grace)
             self._step.arm(self._grace)
             self._report.arm(_REPORT)
         empty.addBoth(self._done)
@@ -94,7 +94,7 @@ class Drain:
             self._done(None)
 
     def _say_how_many(self) -> None:
-        self._journal.draining(len(self._pool.children))
+        self._journal.draining(self._pool.children.busy)
         self._report.arm(_REPORT)
 
     def _done(self, result: object) -> None:

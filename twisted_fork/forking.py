@@ -140,6 +140,8 @@ class ForkLauncher:
         template.requests[child.ticket] = child
         try:
             template.channel.send(wire.pack(wire.FORK, child.ticket, carried, details), descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            template.ready = False  # it has died: its successor will be asked
         except BaseException:
             del template.requests[child.ticket]
             raise
@@ -226,6 +228,7 @@ class ForkLauncher:
         return 0.0
 
     def _channel_ended(self, template: _Template) -> None:
+        template.ready = False
         if template.ended:
             self._let_go(template)
         else:

@@ -35,7 +35,7 @@ def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> 
     for client in clients:
         talk(client)
     server.kill()
-    server.wait_for(r"stopping children=\d+ grace=100000\n")
+    server.wait_for(r"stopping children=5 grace=100000\n")
     mebibyte = b"x" * 1024 * 1024
     for client in clients:
         client.settimeout(60)

@@ -135,6 +135,15 @@ def test_a_factory_is_started_and_stopped(serve: Serve) -> None:
     server.wait_for("factory stopped")
 
 
+def test_of_a_factory_nobody_hears_for_each_connection(serve: Serve) -> None:
+    server = forkserve(serve, "protocols:Upper", "--quiet")
+    with connect(server.address) as connection:
+        talk(connection)
+    server.wait_for("lost: ConnectionDone")
+    server.stop()
+    assert "actory" not in server.log()
+
+
 def test_a_peer_that_has_gone_before_a_reactor_runs_is_no_fault(serve: Serve) -> None:
     server = forkserve(serve, "protocols:Upper", launcher="spawn", spares=0)
     reset(connect(server.address))

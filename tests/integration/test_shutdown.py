@@ -52,14 +52,14 @@ def test_busy_children_finish_while_new_connections_are_refused(
         talk(second)
         serving = {server.child_of(first), server.child_of(second)}
         server.kill()
-        server.wait_for(r"stopping children=\d+ grace=1000")
+        server.wait_for(r"stopping children=2 grace=1000\n")
         assert refuses(server)
         # Spares and the template end, those who serve stay.
         wait_until(lambda: children(server.pid) == serving, "the end of spares and template")
         assert not server.is_over()
         talk(first, b"still here")
         first.close()
-        server.wait_for(f"child ended peer=.* pid={min(serving)}|pid={max(serving)} exit=0")
+        server.wait_for(rf"child ended peer=\S+ pid=({min(serving)}|{max(serving)}) exit=0 ")
         talk(second, b"me too")
         assert not server.is_over()
     server.wait_until_over()

@@ -145,6 +145,18 @@ class DrainTests(Case):
         pass_time(self.world.clock, 1)
         self.successResultOf(over)
 
+    def test_spares_are_not_counted(self) -> None:
+        self.world = World(spare_children=2)
+        self.lines = []
+        self.world.spare()
+        self.world.spare()
+        self.world.connect()
+        self.world.spare()
+        drain = Drain(self.world.clock, self.world.pool, journal_of(self.lines), 100.0)
+        drain.begin()
+        pass_time(self.world.clock, 10)
+        self.assertEqual(self.lines, ["stopping children=1 grace=100", "draining children=1"])
+
     def test_who_finishes_in_time_is_never_signalled(self) -> None:
         over = self.begin()
         pass_time(self.world.clock, 5)

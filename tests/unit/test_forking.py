@@ -185,6 +185,21 @@ class AskingTests(ForkLauncherCase):
         self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
         self.assertEqual(connection.descriptor, -1)
 
+    def test_who_finds_the_template_dead_is_served_by_the_next(self) -> None:
+        channel = self.start()
+        channel.close()
+        found, waits = self.connect(), self.connect()
+        self.assertFalse(self.pool.may_accept())
+        while self.reactor.turn():
+            pass  # now its channel is seen to have ended
+        self.connect()
+        self.ends()
+        self.reactor.advance(5)
+        channel = self.is_ready()
+        asked = [self.asked(channel).payload for _ in range(3)]
+        self.assertEqual({*asked[:2]}, {found.details(), waits.details()})
+        self.assertNotIn("cannot start children", "".join(self.lines))
+
     def test_requests_that_are_not_answered_are_bounded(self) -> None:
         channel = self.start()
         asked = 0

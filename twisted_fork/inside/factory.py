@@ -31,6 +31,7 @@ def serving(handler: Any) -> Callable[[socket.socket], None]:
         factory = _factory(handler, Factory)
         one = _OneConnection(factory, reactor)
         _log_to_stderr()
+        factory.noisy = False  # the server says whom it serves
         factory.doStart()
         descriptor = os.dup(connection.fileno())
         os.set_blocking(descriptor, False)

@@ -140,6 +140,24 @@ async def test_signals_to_the_template(serve: Serve) -> None:
 
 
 @with_twisted
+async def test_a_template_that_has_served_is_replaced_at_once_again_and_again(
+    serve: Serve,
+) -> None:
+    """Whenever there is another and it has served somebody, it is killed."""
+    server = serve(spares=0)
+    books = Books(server)
+    async with books.crowd() as crowd:
+        for times in range(1, 13):
+            await crowd.next_round()
+            os.kill(server.template(), KILL)
+            await server.logs("template ready", times + 1)
+        await crowd.next_round()
+    assert {*server.find("template ended .*: replaced in (.*) seconds")} == {("0.0",)}
+    assert "cannot start children" not in server.log()
+    books.check()
+
+
+@with_twisted
 async def test_template_spares_and_children_all_at_once(serve: Serve) -> None:
     """Whoever is left begins anew; only those who were being served lose anything."""
     server = serve(spares=3)
