@@ -136,12 +136,10 @@ def test_a_factory_is_started_and_stopped(serve: Serve) -> None:
 
 
 def test_of_a_factory_nobody_hears_for_each_connection(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:Upper", "--quiet")
-    with connect(server.address) as connection:
-        talk(connection)
-    server.wait_for("lost: ConnectionDone")
+    server = forkserve(serve, "protocols:WhoFactory", "--quiet")
+    ask_json(server.address)
     server.stop()
-    assert "actory" not in server.log()
+    assert "factory" not in server.log()
 
 
 def test_a_peer_that_has_gone_before_a_reactor_runs_is_no_fault(serve: Serve) -> None:
