@@ -19,13 +19,15 @@ from twisted.python.failure import Failure
 from twisted_fork import inside, limits, wire
 from twisted_fork.calls import memory_file
 from twisted_fork.handler import Handler
-from twisted_fork.inside.check import CHECKED
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
 from twisted_fork.reaping import ForkedProcess, start_process
 from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.watching import Watching
 
 __all__ = ["Starter", "check", "give_orders", "orders", "verdict"]
+
+_CHECKED = b"checked\n"
+"""What a check writes when it has found nothing wrong, and nothing else."""
 
 _TLS_FILES = ("certificate", "key", "client_ca")
 
@@ -142,16 +144,16 @@ def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
     :param returncode: as of subprocess: negative for a signal.
     :returns: one line that says what is wrong; None if nothing is.
     """
-    if (returncode, stdout) == (0, CHECKED):
+    if (returncode, stdout) == (0, _CHECKED):
         return None
     lines = stderr.decode(errors="replace").strip().splitlines()
     if returncode == 1 and lines:
         return lines[-1]
-    how = f"with exit status {returncode}"
+    how = f" with exit status {returncode}" if returncode else ""
     if returncode < 0:
         names = {each.value: each.name for each in signal.Signals}
-        how = f"by {names.get(-returncode, f'signal {-returncode}')}"
-    return f"the process that tried the handler ended {how} while it was imported"
+        how = f" by {names.get(-returncode, f'signal {-returncode}')}"
+    return f"the handler ends the process{how} when it is imported"
 
 
 def orders(

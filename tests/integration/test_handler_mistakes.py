@@ -89,9 +89,9 @@ def test_a_partial_of_a_handler_is_one_of_its_kind(serve: Serve, name: str, answ
 @pytest.mark.parametrize(
     ("status", "how"),
     [
-        (0, "with exit status 0"),
-        (7, "with exit status 7"),
-        (-signal.SIGSEGV, "by SIGSEGV"),
+        (0, ""),
+        (7, " with exit status 7"),
+        (-signal.SIGSEGV, " by SIGSEGV"),
     ],
 )
 def test_a_module_that_ends_its_process_is_told_from_one_that_imports(
@@ -99,7 +99,7 @@ def test_a_module_that_ends_its_process_is_told_from_one_that_imports(
 ) -> None:
     monkeypatch.setenv("ENDS_BY", str(int(status)))
     line = refused(folder, f"--launcher={launcher}", "--handler", "served.ending:handle")
-    assert f"the process that tried the handler ended {how} while it was imported" in line
+    assert f"the handler ends the process{how} when it is imported" in line
 
 
 def test_threads_of_a_spawned_handlers_module_are_noticed_as_well(folder: Path) -> None:

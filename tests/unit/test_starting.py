@@ -23,7 +23,7 @@ class VerdictTests(Case):
         self.assertIsNone(verdict(0, b"checked\n", b""))
         # a handler may say something, too
         self.assertIsNone(verdict(0, b"checked\n", b"imported\n"))
-        told = "the process that tried the handler ended with exit status 0 while it was imported"
+        told = "the handler ends the process when it is imported"
         for stdout in (b"", b"checked", b"checked\nchecked\n", b"checked\n\n"):
             self.assertEqual(verdict(0, stdout, b"imported\n"), told)
 
@@ -33,12 +33,12 @@ class VerdictTests(Case):
 
     def test_any_other_end_is_told(self) -> None:
         for status, how in [
-            (1, "with exit status 1"),
-            (7, "with exit status 7"),
-            (-11, "by SIGSEGV"),
-            (-63, "by signal 63"),
+            (1, " with exit status 1"),
+            (7, " with exit status 7"),
+            (-11, " by SIGSEGV"),
+            (-63, " by signal 63"),
         ]:
-            told = f"the process that tried the handler ended {how} while it was imported"
+            told = f"the handler ends the process{how} when it is imported"
             self.assertEqual(verdict(status, b"", b"" if status == 1 else b"something\n"), told)
         # whatever it had answered before
         self.assertIn("by SIGKILL", verdict(-9, b"checked\n", b"") or "")

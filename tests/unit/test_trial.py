@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from twisted_fork.inside import trial
+from twisted_fork.inside import program, trial
 
 from .cases import Case
 
@@ -85,6 +86,12 @@ class TrialTests(Case):
         path = self.program("#!/bin/sh\n")
         said = self.complaint(path, lambda: os.chmod(path, 0o644))
         self.assertIn("name cannot be executed: Permission denied, for the user", said or "")
+
+    def test_one_that_would_be_killed_while_it_is_executed(self) -> None:
+        for number in (signal.SIGSEGV, signal.SIGKILL):
+            self.patch(program, "execute", lambda *given: os.kill(os.getpid(), number))  # noqa: B023
+            told = f"name cannot be executed: it is ended by signal {int(number)} at once"
+            self.assertEqual(self.complaint("/bin/sh"), told)
 
     def test_limits_that_cannot_be_applied_are_not_the_programs_fault(self) -> None:
         def fails() -> None:

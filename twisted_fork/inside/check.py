@@ -17,15 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["CHECKED", "main"]
-
-CHECKED = b"checked\n"
-"""The answer of a check that came to its end; see starting.verdict."""
+__all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Answer CHECKED on standard output and exit with status 0; or say on standard
-    error, in one line, what is wrong, and exit with 1."""
+    """Write ``checked`` to standard output, and nothing else, and exit with status 0; or say
+    on standard error, in one line, what is wrong, and exit with 1."""
     # where nothing that a handler prints when it is imported arrives
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -53,7 +50,7 @@ def main() -> NoReturn:
         _refuse(str(failure))
     except OSError as failure:
         _refuse(f"{failure.filename} cannot be applied to children: {failure.strerror or failure}")
-    os.write(answer, CHECKED)
+    os.write(answer, b"checked\n")
     # nor what a handler has registered for the end of the interpreter
     worker.exit_now(0)
 

@@ -46,16 +46,16 @@ def complaint(order: dict[str, Any], limit: Callable[[], None] | None) -> str | 
     os.close(writing)
     for end in (connection, peer):
         end.close()
-    with open(reading, "rb") as pipe:
-        said = pipe.read().decode()
+    # it stops when the program has been executed, or has a signal
     _, status = os.waitpid(pid, 0)
+    signal = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else os.WTERMSIG(status)
     if os.WIFSTOPPED(status):
         os.kill(pid, _signal.SIGKILL)
         os.waitpid(pid, 0)
-    elif os.WIFSIGNALED(status):
-        return (
-            f"{order['argv'][0]} cannot be executed: signal {os.WTERMSIG(status)} ends it at once"
-        )
+    with open(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    if signal not in (0, _signal.SIGTRAP):
+        return f"{order['argv'][0]} cannot be executed: it is ended by signal {signal} at once"
     if not said:
         return None
     what, _, number = said.partition(" ")
