@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from functools import cache
 
-from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.settings import InvalidSetting, Settings, option_name
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
@@ -17,6 +18,10 @@ _OWN = 64
 
 _ON_THEIR_WAY = 64
 """Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
+
+
+_FEW_SPARES = 4
+"""As many as there are by default: it is not they who take too much."""
 
 
 @cache
@@ -60,18 +65,42 @@ def check(settings: Settings, listens: bool = False, in_use: int | None = None) 
 
     :param listens: see needed.
     :param in_use: descriptors that are open already; by default, this process's.
-    :raises InvalidSetting: they do not; it names the number that would.
+    :raises InvalidSetting: they do not; it names the numbers that would.
     """
     if in_use is None:
         in_use = len(os.listdir("/proc/self/fd"))
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 2**31 - 1
+    if needed(settings, in_use, listens) > limit:
+        raise InvalidSetting(_advice(settings, in_use, limit, listens))
+
+
+def _advice(settings: Settings, in_use: int, limit: int, listens: bool) -> str:
+    """What is wrong with settings that do not fit, and what would fit."""
     wanted = needed(settings, in_use, listens)
-    if wanted > limit:
-        most = most_children(settings, in_use, limit, listens)
-        fits = f"--max-children {most} would fit" if most > 0 else "use fewer spare children"
-        raise InvalidSetting(
-            f"--max-children cannot be {settings.max_children!r}: it needs"
-            f" {wanted} descriptors and this process may open {limit}; {fits}"
+    least = needed(replace(settings, max_children=1, spare_children=0), in_use, listens)
+    raised = f"raise the limit to {wanted} (ulimit -n, or LimitNOFILE= in a unit)"
+    if least > limit:
+        return (
+            f"this process may open {limit} descriptors, and one child alone takes a limit of"
+            f" {least}: {raised}"
         )
+    few = replace(settings, spare_children=min(settings.spare_children, _FEW_SPARES))
+    most = most_children(settings, in_use, limit, listens)
+    most_beside_few = most_children(few, in_use, limit, listens)
+    name = "max_children"
+    if most_beside_few >= settings.max_children:
+        name = "spare_children"
+        bare = replace(settings, spare_children=0)
+        fits = f"--spare-children {(limit - needed(bare, in_use, listens)) // 2} would fit"
+    elif most > 0:
+        fits = f"--max-children {most} would fit"
+    elif most_beside_few > 0:
+        fits = f"--max-children {most_beside_few} --spare-children {few.spare_children} would fit"
+    else:
+        fits = "--max-children 1 --spare-children 0 would fit"
+    return (
+        f"--{option_name(name)} cannot be {getattr(settings, name)!r}: it needs {wanted}"
+        f" descriptors and this process may open {limit}; {fits}, or {raised}"
+    )

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from twisted_fork import limits
+from twisted_fork import kinds, limits
 from twisted_fork.settings import Settings
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
@@ -69,6 +69,12 @@ class Imported:
             raise InvalidHandler(
                 f"{path!r} names no handler: it takes MODULE:NAME, such as mypackage.server:handle"
             )
+        if "/" in module or (module.endswith(".py") and os.path.isfile(module)):
+            found = os.path.basename(module).removesuffix(".py") or "server"
+            raise InvalidHandler(
+                f"{path!r} names a file: it takes MODULE:NAME, such as {found}:{name}, as import"
+                " finds it"
+            )
         return cls(module, name)
 
     def order(self) -> dict[str, Any]:
@@ -82,32 +88,41 @@ class Program:
     """
     A program to execute, with the connection as its standard input and output.
 
-    :ivar argv: its name, looked up in PATH, and its arguments.
+    :ivar argv: its name, looked up in PATH, and its arguments; made a tuple of texts.
     :ivar env: variables that it has besides those about the connection.
     :ivar clear_env: it has none of the server's own environment.
     :ivar chdir: the folder that it starts in; by default the server's.
-    :raises InvalidHandler: there is no such program or folder, or it may not be executed.
+    :raises InvalidHandler: there is no such program or folder, or it may not be executed; or
+        an argument is none that a program can be given.
     """
 
-    argv: Sequence[str]
+    argv: Sequence[str | os.PathLike[str]]
     env: Mapping[str, str] = field(default_factory=dict)
     clear_env: bool = False
-    chdir: str | None = None
+    chdir: str | os.PathLike[str] | None = None
 
     reusable = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.argv, str):
-            raise InvalidHandler(f"a program is a list, such as [{self.argv!r}]")
-        if not self.argv:
-            raise InvalidHandler("no program: it takes -- PROGRAM [ARGUMENT ...]")
-        name = self.argv[0]
+        argv = _argv(self.argv)
+        # it is as frozen as it was
+        object.__setattr__(self, "argv", argv)
+        object.__setattr__(self, "env", _env(self.env))
+        if not isinstance(self.clear_env, bool):
+            raise InvalidHandler(f"clear_env cannot be {self.clear_env!r}: it takes True or False")
+        if self.chdir is not None:
+            object.__setattr__(self, "chdir", _text("chdir", self.chdir))
+        name = argv[0]
+        if not name:
+            raise InvalidHandler(
+                "the program's name is empty: it takes a path or a name found in PATH"
+            )
         if shutil.which(name) is None:
             if os.path.exists(name) and "/" in name:
                 raise InvalidHandler(f"{name} cannot be executed: it is no file with permission to")
             raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
         if self.chdir is not None and not os.path.isdir(self.chdir):
-            raise InvalidHandler(f"--chdir cannot be {self.chdir!r}: it is no folder")
+            raise InvalidHandler(f"chdir (--chdir) cannot be {self.chdir!r}: it is no folder")
 
     def direct(self, settings: Settings) -> bool:
         """Whether the reactor process can execute it without anybody's help: nothing has
@@ -134,6 +149,42 @@ class Program:
         }
 
 
+def _argv(given: Any) -> tuple[str, ...]:
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise InvalidHandler(f"argv cannot be {given!r}: a program is a list, such as [{given!r}]")
+    if not isinstance(given, Iterable):
+        raise InvalidHandler(f"argv cannot be {given!r}: it takes a list of texts")
+    argv = tuple(_text(f"argv[{place}]", each) for place, each in enumerate(given))
+    if not argv:
+        raise InvalidHandler("no program: it takes -- PROGRAM [ARGUMENT ...]")
+    return argv
+
+
+def _env(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise InvalidHandler(
+            f"env cannot be {given!r}: it takes a dict, such as {{'NAME': 'value'}}"
+        )
+    env = {_text("env", name): _text(f"env[{name!r}]", value) for name, value in given.items()}
+    for name in env:
+        if not name or "=" in name:
+            raise InvalidHandler(f"env cannot be {given!r}: a name is not empty, and has no =")
+    return env
+
+
+def _text(argument: str, given: Any) -> str:
+    """What the kernel takes as a text: a plain one, without NUL."""
+    text = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(text, str):
+        example = f", such as '{given}'" if isinstance(given, (int, float)) else ""
+        raise InvalidHandler(f"{argument} cannot be {given!r}: it takes a text{example}")
+    if not kinds.for_the_kernel(text):
+        raise InvalidHandler(
+            f"{argument} cannot be {given!r}: it takes a text without NUL that can be encoded"
+        )
+    return str.__str__(text)
+
+
 Handler = Echo | Imported | Program
 
 
@@ -151,6 +202,11 @@ def handler_from(given: Handler | str | Callable[..., Any]) -> Handler:
         return given
     if isinstance(given, str):
         return Imported.parse(given)
+    if not callable(given):
+        raise InvalidHandler(
+            f"the handler cannot be {given!r}: it takes 'module:name', a function or class, or a"
+            " Program"
+        )
     module = getattr(given, "__module__", None)
     name = getattr(given, "__qualname__", None)
     bound_to = getattr(given, "__self__", None)

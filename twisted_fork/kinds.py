@@ -5,19 +5,24 @@ that are not.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
 __all__ = [
+    "BANNER",
     "FILE",
     "FLAG",
+    "NAME",
     "NETWORKS",
     "PREFIX",
     "RATE",
     "TEXT",
     "UMASK",
     "Kind",
+    "for_the_kernel",
     "one_of",
     "or_none",
     "seconds",
@@ -32,15 +37,24 @@ class Kind:
 
     :param make: makes a value of text; ValueError if it cannot.
     :param fits: whether something is a value of this kind.
-    :param wanted: what to say to somebody who gave something else.
+    :param wanted: what to say to somebody who gave another text.
+    :param value: what to say to an application that gave another value; by default the same.
+    :param hint: says what is wrong with something better than both can; None if it cannot.
     """
 
     def __init__(
-        self, make: Callable[[str], Any], fits: Callable[[Any], bool], wanted: str
+        self,
+        make: Callable[[str], Any],
+        fits: Callable[[Any], bool],
+        wanted: str,
+        value: str | None = None,
+        hint: Callable[[Any], str | None] = lambda given: None,
     ) -> None:
         self.make = make
         self.fits = fits
         self.wanted = wanted
+        self.value = value or wanted
+        self.hint = hint
 
 
 def whole(minimum: int, maximum: int) -> Kind:
@@ -58,13 +72,18 @@ def seconds(minimum: float, maximum: float) -> Kind:
     def fits(value: Any) -> bool:
         return _is_number(value) and minimum <= value <= maximum
 
-    return Kind(float, fits, f"a number of seconds from {minimum:g} to {maximum:g}")
+    return Kind(float, fits, f"a number of seconds from {minimum:.15g} to {maximum:.15g}")
 
 
 def size(minimum: int) -> Kind:
     """Numbers of bytes."""
     fits = whole(minimum, 2**62).fits
-    return Kind(_size, fits, f"a number of bytes from {minimum}, with K, M or G for more")
+    return Kind(
+        _size,
+        fits,
+        f"a number of bytes from {minimum}, with K, M or G for more",
+        f"a whole number of bytes from {minimum}, such as 512 * 1024**2",
+    )
 
 
 def one_of(*choices: str) -> Kind:
@@ -74,7 +93,26 @@ def one_of(*choices: str) -> Kind:
 
 def or_none(kind: Kind) -> Kind:
     """What *kind* is, or None, which no text makes."""
-    return Kind(kind.make, lambda value: value is None or kind.fits(value), kind.wanted)
+    return Kind(
+        kind.make,
+        lambda value: value is None or kind.fits(value),
+        kind.wanted,
+        f"{kind.value}, or None",
+        kind.hint,
+    )
+
+
+def for_the_kernel(text: str) -> bool:
+    """Whether the kernel can be told a text: it can be encoded, and has no NUL."""
+    return _encodable(text) and "\0" not in text
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(value: Any) -> bool:
@@ -101,6 +139,37 @@ def _is_network(value: Any) -> bool:
     except ValueError:
         return False
     return isinstance(value, str)
+
+
+def _host_bits(given: Any) -> str | None:
+    """What to say of networks whose addresses have bits set behind their prefix."""
+    for text in given if isinstance(given, tuple) else (given,):
+        if not isinstance(text, str) or _is_network(text):
+            continue
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            continue
+        one = f"{text.partition('/')[0]}/{network.max_prefixlen}"
+        return f"it has host bits set, it takes {network}, or {one} for that one host"
+    return None
+
+
+_ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\\": "\\"}
+
+
+def _unescaped(text: str) -> str:
+    """A banner as a shell's user can write it; a byte as os.fsdecode gives it."""
+
+    def replaced(found: re.Match[str]) -> str:
+        escape = found[0]
+        if escape in _ESCAPES:
+            return _ESCAPES[escape]
+        if len(escape) != 4:
+            raise ValueError
+        return bytes([int(escape[2:], 16)]).decode("ascii", "surrogateescape")
+
+    return re.sub(r"\\(x[0-9a-fA-F]{2}|.|$)", replaced, text, flags=re.DOTALL)
 
 
 def _prefix(text: str) -> tuple[int, int]:
@@ -137,13 +206,34 @@ def _is_rate(value: Any) -> bool:
 
 
 FLAG = Kind(bool, lambda value: type(value) is bool, "True or False")
-TEXT = Kind(str, lambda value: isinstance(value, str), "a text")
-FILE = Kind(str, lambda value: isinstance(value, str) and value != "", "a path")
+TEXT = Kind(str, lambda value: isinstance(value, str) and _encodable(value), "a text")
+BANNER = Kind(_unescaped, TEXT.fits, r"a text, with \n, \r, \t, \\ and \xNN for a byte", "a text")
+NAME = Kind(
+    str, lambda value: isinstance(value, str) and value != "" and for_the_kernel(value), "a name"
+)
+FILE = Kind(str, NAME.fits, "a path")
 NETWORKS = Kind(
     str,
     lambda value: isinstance(value, tuple) and all(map(_is_network, value)),
     "a network such as 192.0.2.0/24 or 2001:db8::/32",
+    "a tuple of networks, such as ('192.0.2.0/24', '2001:db8::/32')",
+    _host_bits,
 )
-UMASK = Kind(_octal, whole(0, 0o777).fits, "an octal number from 0 to 777")
-PREFIX = Kind(_prefix, _is_prefix, "bits of IPv4 and IPv6 addresses, such as 24:56")
-RATE = Kind(_rate, _is_rate, "connections per seconds, such as 10/60")
+UMASK = Kind(
+    _octal,
+    whole(0, 0o777).fits,
+    "an octal number from 0 to 777",
+    "a whole number from 0 to 0o777",
+)
+PREFIX = Kind(
+    _prefix,
+    _is_prefix,
+    "bits of IPv4 and IPv6 addresses, such as 24:56",
+    "a tuple of the bits of IPv4 and of IPv6 addresses, such as (24, 56)",
+)
+RATE = Kind(
+    _rate,
+    _is_rate,
+    "connections per seconds, such as 10/60",
+    "a tuple of a number of connections and of seconds, such as (10, 60)",
+)

@@ -13,6 +13,7 @@ from twisted.python import usage
 
 from twisted_fork import __version__
 from twisted_fork.handler import InvalidHandler
+from twisted_fork.journal import printable
 from twisted_fork.settings import InvalidSetting, Settings, option_name, parse, repeatable
 
 __all__ = ["ServerOptions", "refuse"]
@@ -26,7 +27,7 @@ def refuse(command: str, why: object) -> NoReturn:
 
     Only before the reactor runs: it raises SystemExit.
     """
-    print(f"twistd {command}: {' '.join(str(why).split())}", file=sys.stderr)
+    print(f"twistd {command}: {printable(' '.join(str(why).split()))}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -102,7 +103,17 @@ class ServerOptions(usage.Options):
             refuse(self.command, f"{mistake}; see twistd {self.command} --help")
 
     def postOptions(self) -> None:
-        """Make the settings of what was given."""
+        """
+        Make the settings of what was given.
+
+        :raises UsageError: twistd was given an option that cannot be kept here.
+        """
+        if self.parent and self.parent.get("chroot"):
+            raise usage.UsageError(
+                "twistd --chroot cannot be used: children are new processes of Python, which the"
+                " new root does not have; start twistd in it (chroot(8), or RootDirectory= in a"
+                " unit)"
+            )
         if not self.endpoints:
             self.endpoints.append(_DEFAULT_ENDPOINT)
         given: dict[str, Any] = {}

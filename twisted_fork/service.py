@@ -4,6 +4,7 @@ The service: puts the parts together, starts them, stops them.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -55,6 +56,17 @@ class ChildInfo(NamedTuple):
     since: float
 
 
+def _require_protocol(protocol: Any) -> None:
+    """See that an instance can be made for each child."""
+    wanted = "it takes a subclass of ChildProtocol whose instances are made without arguments"
+    if not (isinstance(protocol, type) and issubclass(protocol, ChildProtocol)):
+        raise TypeError(f"protocol cannot be {protocol!r}: {wanted}")
+    try:
+        inspect.signature(protocol).bind()
+    except TypeError as mismatch:
+        raise TypeError(f"protocol cannot be {protocol!r}: {mismatch}; {wanted}") from None
+
+
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
@@ -66,6 +78,7 @@ class ForkingService(Service):
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
     :raises InvalidHandler: *handler* is none.
     :raises CannotListen: *endpoints* are none.
+    :raises TypeError: *settings* or *protocol* is none.
     """
 
     def __init__(
@@ -79,7 +92,10 @@ class ForkingService(Service):
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self.settings = settings or Settings()
+        if settings is not None and not isinstance(settings, Settings):
+            raise TypeError(f"settings cannot be {settings!r}: it takes Settings(max_children=50)")
+        _require_protocol(protocol)
+        self.settings = Settings() if settings is None else settings
         self._reactor = reactor
         self._endpoints = listed(endpoints)
         self._handler = handler_from(handler)

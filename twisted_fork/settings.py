@@ -8,16 +8,18 @@ help texts; an application makes a Settings object itself.
 
 from __future__ import annotations
 
+import os
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from twisted_fork.kinds import (
+    BANNER,
     FILE,
     FLAG,
+    NAME,
     NETWORKS,
     PREFIX,
     RATE,
-    TEXT,
     UMASK,
     Kind,
     one_of,
@@ -30,6 +32,11 @@ from twisted_fork.kinds import (
 __all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name", "parse", "repeatable"]
 
 LAUNCHERS = ("fork", "spawn")
+
+_PROXY_FROM = ("127.0.0.0/8", "::1/128")
+
+_FILES = ("tls_certificate", "tls_key", "tls_client_ca")
+"""Fields that may be given as pathlib's; they are texts then."""
 
 
 class InvalidSetting(ValueError):
@@ -102,7 +109,7 @@ class Settings:
         False, FLAG, "expect a PROXY protocol header, version 1 or 2, on every connection"
     )
     proxy_from: tuple[str, ...] = _setting(
-        ("127.0.0.0/8", "::1/128"),
+        _PROXY_FROM,
         NETWORKS,
         "network whose peers may send a PROXY header, may be given several times"
         " [default: loopback, and Unix sockets]",
@@ -142,7 +149,11 @@ class Settings:
         "at --max-children, wait: leave connections in the backlog; refuse: accept and"
         " close them at once",
     )
-    banner_refused: str | None = _setting(None, or_none(TEXT), "sent to peers that are refused")
+    banner_refused: str | None = _setting(
+        None,
+        or_none(BANNER),
+        r"sent to peers that are refused; \n, \r, \t, \\ and \xNN are understood",
+    )
 
     idle_timeout: float | None = _setting(
         None,
@@ -172,18 +183,25 @@ class Settings:
     nice: int | None = _setting(None, or_none(whole(-20, 19)), "priority of children")
     umask: int | None = _setting(None, or_none(UMASK), "umask of children")
     user: str | None = _setting(
-        None, or_none(TEXT), "user that children run as; the server stays root"
+        None, or_none(NAME), "user that children run as; the server stays root"
     )
-    group: str | None = _setting(None, or_none(TEXT), "group that children run as")
+    group: str | None = _setting(None, or_none(NAME), "group that children run as")
     no_new_privs: bool = _setting(
         False, FLAG, "children cannot gain privileges by executing programs; on with --user"
     )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if not setting.metadata["kind"].fits(value):
-                raise _invalid(setting, value)
+            value, kind = getattr(self, setting.name), setting.metadata["kind"]
+            if isinstance(value, os.PathLike) and setting.name in _FILES:
+                value = os.fspath(value)
+                # it is as frozen as it was
+                object.__setattr__(self, setting.name, value)
+            if not kind.fits(value):
+                why = kind.hint(value) or f"it takes {kind.value}"
+                raise InvalidSetting(f"{setting.name} cannot be {value!r}: {why}")
+        if self.proxy_from != _PROXY_FROM and not self.proxy_protocol:
+            raise InvalidSetting("--proxy-from goes with --proxy-protocol only")
         for name in ("tls_key", "tls_client_ca"):
             if getattr(self, name) is not None and self.tls_certificate is None:
                 raise InvalidSetting(f"--{option_name(name)} goes with --tls-certificate only")
@@ -216,6 +234,7 @@ def parse(setting: Field[Any], text: str) -> Any:
     return value
 
 
-def _invalid(setting: Field[Any], value: Any) -> InvalidSetting:
-    wanted = setting.metadata["kind"].wanted
-    return InvalidSetting(f"--{option_name(setting.name)} cannot be {value!r}: it takes {wanted}")
+def _invalid(setting: Field[Any], text: str) -> InvalidSetting:
+    kind = setting.metadata["kind"]
+    why = kind.hint(text) or f"it takes {kind.wanted}"
+    return InvalidSetting(f"--{option_name(setting.name)} cannot be {text!r}: {why}")

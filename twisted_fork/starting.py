@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from twisted_fork.reaping import ForkedProcess, start_process
 from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.watching import Watching
 
-__all__ = ["Starter", "check", "give_orders", "orders"]
+__all__ = ["Starter", "check", "give_orders", "orders", "verdict"]
+
+_CHECKED = b"checked\n"
+"""What a check writes when it has found nothing wrong, and nothing else."""
 
 _TLS_FILES = ("certificate", "key", "client_ca")
 
@@ -129,10 +133,27 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
         )
     except OSError as failure:
         return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
-    if looked.returncode == 0:
+    return verdict(looked.returncode, looked.stdout, looked.stderr)
+
+
+def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
+    """
+    What a check has said, see inside/check.py.  It came to its end only if it answered:
+    a handler can end the process with any status while it is imported.
+
+    :param returncode: as of subprocess: negative for a signal.
+    :returns: one line that says what is wrong; None if nothing is.
+    """
+    if (returncode, stdout) == (0, _CHECKED):
         return None
-    lines = looked.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"the check ended with status {looked.returncode}"
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    if returncode == 1 and lines:
+        return lines[-1]
+    how = f" with exit status {returncode}" if returncode else ""
+    if returncode < 0:
+        names = {each.value: each.name for each in signal.Signals}
+        how = f" by {names.get(-returncode, f'signal {-returncode}')}"
+    return f"the handler ends the process{how} when it is imported"
 
 
 def orders(

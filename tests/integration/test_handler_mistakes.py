@@ -5,12 +5,18 @@ why, exit status 1, and no port has been opened.
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import struct
 from pathlib import Path
 
 import pytest
 
 from .certificates import Authority
-from .serving import refused
+from .clients import ask
+from .commands import Unprivileged, twistd
+from .serving import Serve, forkserve, forkserve_program, refusal, refused
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
@@ -46,6 +52,80 @@ def test_a_module_that_does_not_import_says_what_it_raised(folder: Path) -> None
     assert told in line
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nothing", "cannot be called with (connection, peer): too many positional arguments"),
+        ("three", "cannot be called with (connection, peer): missing a required argument: 'more'"),
+        ("by_name", "cannot be called with (connection, peer): too many positional arguments"),
+        ("yields", "is a generator function: calling it does nothing"),
+        ("reads", "cannot be called with (reader, writer): too many positional arguments"),
+        ("Plain", "cannot be called with (connection, peer): too many positional arguments"),
+        ("Streams", "is an asyncio protocol: it takes an async callable(reader, writer) instead"),
+        ("Threading", "is a server: it takes the class of its request handlers instead"),
+        ("Demanding", "cannot be called with (request, client_address, server): missing"),
+        ("Named", "cannot be called without arguments: missing a required argument: 'name'"),
+        ("Shop", "cannot be called without arguments: missing a required argument: 'shop'"),
+        ("empty", "is a factory whose protocol is not set"),
+    ],
+)
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+def test_a_handler_of_a_shape_that_cannot_serve(
+    folder: Path, launcher: str, name: str, told: str
+) -> None:
+    line = refused(folder, f"--launcher={launcher}", "--handler", f"served.shapes:{name}")
+    assert line.startswith(f"twistd forkserve: served.shapes:{name} {told}")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("greets", b"welcome"), ("tells", b"so it is"), ("Greeting", b"")]
+)
+def test_a_partial_of_a_handler_is_one_of_its_kind(serve: Serve, name: str, answer: bytes) -> None:
+    server = forkserve(serve, f"shapes:{name}")
+    assert ask(server.address, b"") == answer
+
+
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [
+        (0, ""),
+        (7, " with exit status 7"),
+        (-signal.SIGSEGV, " by SIGSEGV"),
+    ],
+)
+def test_a_module_that_ends_its_process_is_told_from_one_that_imports(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, status: int, how: str
+) -> None:
+    monkeypatch.setenv("ENDS_BY", str(int(status)))
+    line = refused(folder, f"--launcher={launcher}", "--handler", "served.ending:handle")
+    assert f"the handler ends the process{how} when it is imported" in line
+
+
+def test_threads_of_a_spawned_handlers_module_are_noticed_as_well(folder: Path) -> None:
+    line = refused(folder, "--launcher=spawn", "--handler", "served.threaded:handle")
+    assert "served.threaded starts 2 threads when it is imported" in line
+
+
+@pytest.mark.parametrize("launcher", ["fork", "spawn"])
+def test_threads_that_ended_again_harm_nobody(serve: Serve, launcher: str) -> None:
+    server = forkserve(serve, "joining:handle", launcher=launcher)
+    assert ask(server.address, b"") == b"here"
+
+
+def test_what_a_module_raises_cannot_move_the_cursor(folder: Path) -> None:
+    line = refused(folder, "--handler", "served.escaping:handle")
+    told = r"served.escaping does not import: RuntimeError: \x1b[2J\x9b1A café \x1b\udcff"
+    assert told in line
+
+
+def test_a_file_in_a_modules_place_is_told_what_it_is(folder: Path) -> None:
+    (folder / "good.py").write_text("def handle(connection, peer): pass\n")
+    for path in ("./good.py", "good.py", str(folder / "good.py"), "./good"):
+        line = refused(folder, "--handler", f"{path}:handle")
+        assert f"'{path}:handle' names a file: it takes MODULE:NAME, such as good:handle" in line
+
+
 def test_a_module_with_a_mistake_in_its_syntax(folder: Path) -> None:
     (folder / "mistyped.py").write_text("def handle(connection, peer:\n    pass\n")
     line = refused(folder, "--handler", "mistyped:handle")
@@ -72,6 +152,108 @@ def test_a_program_that_cannot_be_executed(folder: Path, program: str, told: str
     assert told in refused(folder, program=["--", program])
 
 
+def written(path: Path, contents: bytes, mode: int = 0o755) -> Path:
+    """A program in a file."""
+    path.write_bytes(contents)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("contents", "told"),
+    [
+        (b"echo hello\n", "is no program that this system executes: a script needs a first line"),
+        (b"", "is no program that this system executes: a script needs a first line"),
+        (b"#!\n", "is no program that this system executes: a script needs a first line"),
+        (b"#!/no/such/shell -e\n", "its first line names '/no/such/shell', which does not exist"),
+        (b"#!/bin/sh\r\n", "its first line names '/bin/sh\\r', which does not exist"),
+        (b"#! ./file\n", "cannot be executed: Permission denied"),
+    ],
+)
+def test_a_program_that_the_kernel_would_not_execute(
+    folder: Path, contents: bytes, told: str
+) -> None:
+    written(folder / "program", contents)
+    written(folder / "file", b"#!/bin/sh\n", 0o644)
+    line = refused(folder, program=["--", "./program"])
+    assert line.startswith("twistd forkserve: ./program ")
+    assert told in line
+
+
+def elf(folder: Path, name: str, offset: int, value: bytes) -> None:
+    """A program of the system's with something else in its header."""
+    found = shutil.which("true")
+    assert found is not None
+    contents = bytearray(Path(found).read_bytes())
+    contents[offset : offset + len(value)] = value
+    written(folder / name, bytes(contents))
+
+
+def test_a_program_for_another_processor(folder: Path) -> None:
+    # e_machine, see elf(5): one that was never built
+    elf(folder, "program", 18, struct.pack("=H", 0x7FFF))
+    line = refused(folder, program=["--", "./program"])
+    assert "./program is no program that this system executes" in line
+
+
+def test_a_program_without_its_dynamic_linker(folder: Path) -> None:
+    contents = Path(str(shutil.which("true"))).read_bytes()
+    elf(folder, "program", contents.index(b"/ld-linux"), b"/no-linux")
+    line = refused(folder, program=["--", "./program"])
+    assert "./program cannot be executed: its dynamic linker does not exist" in line
+
+
+def test_a_program_is_tried_without_being_run(serve: Serve, folder: Path) -> None:
+    script = written(folder / "count", b"#!/bin/sh\necho run >> %s/runs\n" % bytes(folder))
+    server = forkserve_program(serve, str(script))
+    assert not (folder / "runs").exists()
+    ask(server.address, b"")
+    server.wait_for("child ended")
+    assert (folder / "runs").read_text() == "run\n"
+
+
+@pytest.fixture
+def user() -> Unprivileged:
+    """Somebody who may not do everything."""
+    found = Unprivileged()
+    assert found.python is not None
+    return found
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+
+
+def test_a_folder_for_a_program_that_is_closed_to_us(folder: Path, user: Unprivileged) -> None:
+    (folder / "closed").mkdir(mode=0)
+    command = [*twistd(str(user.python)), "-n", "--pidfile=", "forkserve", "--chdir=closed"]
+    told = refusal(folder, "forkserve", [*command, "--", "cat"], **user.popen)
+    assert "chdir (--chdir) cannot be 'closed': Permission denied" in told
+
+
+@as_root
+def test_a_folder_for_a_program_that_is_closed_to_its_user(folder: Path) -> None:
+    (folder / "closed").mkdir(mode=0o700)
+    line = refused(folder, "--user=nobody", "--chdir=closed", program=["--", "cat"])
+    assert "chdir (--chdir) cannot be 'closed': Permission denied" in line
+
+
+@as_root
+def test_a_program_that_is_closed_to_its_user(folder: Path) -> None:
+    written(folder / "program", b"#!/bin/sh\n", 0o700)
+    line = refused(folder, "--user=nobody", program=["--", "./program"])
+    assert "./program cannot be executed: Permission denied" in line
+
+
+@pytest.mark.parametrize("program", ["", "./", "\x1b[2J"])
+def test_a_programs_name_is_told_as_it_is(folder: Path, program: str) -> None:
+    line = refused(folder, program=["--", program])
+    assert {
+        "": "twistd forkserve: the program's name is empty: it takes a path or a name found in",
+        "./": "twistd forkserve: ./ cannot be executed: it is no file with permission to",
+        "\x1b[2J": "twistd forkserve: \\x1b[2J is not found",
+    }[program] in line
+
+
 def test_neither_a_handler_nor_a_program(folder: Path) -> None:
     assert "it takes either --handler MODULE:NAME or -- PROGRAM" in refused(folder)
 
@@ -95,7 +277,7 @@ def test_an_option_that_goes_with_a_program_only(folder: Path, option: str) -> N
 
 def test_a_folder_for_a_program_that_is_none(folder: Path) -> None:
     line = refused(folder, "--chdir", "/no/such", program=["--", "cat"])
-    assert "--chdir cannot be '/no/such': it is no folder" in line
+    assert "chdir (--chdir) cannot be '/no/such': it is no folder" in line
 
 
 def test_a_program_cannot_serve_two_connections(folder: Path) -> None:
@@ -165,7 +347,10 @@ def test_a_file_for_tls_without_a_certificate(folder: Path, option: str) -> None
     [
         ("--handshake-timeout=0", "--handshake-timeout cannot be '0': it takes a number of sec"),
         ("--proxy-from=anybody", "--proxy-from cannot be 'anybody': it takes a network such as"),
-        ("--proxy-from=192.0.2.1/24", "--proxy-from cannot be '192.0.2.1/24'"),
+        ("--proxy-from=192.0.2.1/24", "--proxy-from cannot be '192.0.2.1/24': it has host bits"),
+        ("--allow=127.0.0.1/8", "--allow cannot be '127.0.0.1/8': it has host bits set, it takes"),
+        ("--proxy-from=192.0.2.0/24", "--proxy-from goes with --proxy-protocol only"),
+        ("--banner-refused=a\\q", r"--banner-refused cannot be 'a\\q': it takes a text"),
     ],
 )
 def test_options_that_do_not_do(folder: Path, option: str, told: str) -> None:

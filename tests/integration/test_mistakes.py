@@ -73,7 +73,7 @@ def test_numbers_that_do_not_do(folder: Path, word: str) -> None:
     line = refused(folder, word)
     assert f"{name} cannot be" in line
     assert value in line
-    assert re.search("it takes a (whole )?number .*from [01] to ", line)
+    assert re.search("it takes a (whole )?number .*from [01] to 10+;", line)
     assert "see twistd forkecho --help" in line
 
 
@@ -240,3 +240,29 @@ def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
     server = serve(f"--max-children={most}", *options, before=limits, spares=4, launcher=launcher)
     assert ask(server.address, b"hello") == b"HELLO"
     server.stop()
+
+
+def test_spares_that_do_not_fit_are_blamed_themselves(folder: Path) -> None:
+    limits = limited(200, 1000)
+    line = refused(folder, "-l", LOOPBACK, "-s", "100000", before=limits)
+    told = re.search(
+        r"--spare-children cannot be 100000: .* --spare-children (\d+) would fit", line
+    )
+    assert told, line
+    assert f"--spare-children {told[1]} would fit" in refused(
+        folder, "-l", LOOPBACK, "-s", str(int(told[1]) + 1), before=limits
+    )
+
+
+def test_a_limit_under_which_nobody_fits_is_to_be_raised(folder: Path) -> None:
+    line = refused(folder, "-l", LOOPBACK, before=limited(64, 64))
+    assert "this process may open 64 descriptors" in line
+    told = re.search(r"raise the limit to \d+ \(ulimit -n, or LimitNOFILE= in a unit\)", line)
+    assert told, line
+    assert "would fit" not in line
+
+
+def test_what_twistd_cannot_do_for_us_is_told(folder: Path) -> None:
+    line = refused(folder, twistd_options=["--chroot=/"])
+    assert "--chroot cannot be used: " in line
+    assert "RootDirectory=" in line

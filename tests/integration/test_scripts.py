@@ -60,8 +60,14 @@ def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Pa
         ("serve('script:HANDLER')", "InvalidHandler: 7 is no handler"),
         ("serve('nothing')", "InvalidHandler: 'nothing' names no handler"),
         ("serve(twisted_fork.Program(['no-such']))", "InvalidHandler: no-such is not found"),
-        ("serve(upper, max_children=0)", "InvalidSetting: --max-children cannot be 0: "),
-        ("serve(upper, launcher='x')", "InvalidSetting: --launcher cannot be 'x': it takes fork"),
+        ("serve(upper, max_children=0)", "InvalidSetting: max_children cannot be 0: "),
+        ("serve(upper, launcher='x')", "InvalidSetting: launcher cannot be 'x': it takes fork"),
+        (
+            "serve(upper, memory='512M')",
+            "InvalidSetting: memory cannot be '512M': it takes a whole nu",
+        ),
+        ("serve(alone)", r"InvalidHandler: .*alone cannot be called with \(connection, peer\)"),
+        ("serve(5)", "InvalidHandler: the handler cannot be 5: it takes 'module:name', a function"),
         ("serve(twisted_fork.Program(['cat']), connections_per_child=2)", "InvalidSetting: --conn"),
         ("serve(upper, 'ssl:8000')", "CannotListen: ssl:8000: "),
         ("serve(upper, ['unix:a', 'unix:/no/such/b'])", "CannotListen: unix:/no/such/b: there is"),
@@ -84,6 +90,7 @@ def test_mistakes_are_raised_before_anything_is_started(
             folder,
             *HANDLER,
             f"PORT, HANDLER = {endpoint!r}, 7",
+            "def alone(): pass",
             'if __name__ == "__main__":',
             "    import sys",
             "    sys.path.insert(0, '')",
@@ -92,3 +99,17 @@ def test_mistakes_are_raised_before_anything_is_started(
     assert re.match(rf"(twisted_fork\.\w+\.)?{told}", ended.stderr.splitlines()[-1]), ended.stderr
     assert ended.returncode == 1
     assert not [path for path in folder.iterdir() if path.is_socket()]
+
+
+def test_threads_of_a_script_are_noticed(folder: Path, nobody_left: None) -> None:
+    ended = run_script(
+        folder,
+        *HANDLER,
+        "import threading",
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        'if __name__ == "__main__":',
+        "    twisted_fork.serve(upper, 'unix:socket')",
+    )
+    told = "script.py starts 1 thread when it is imported"
+    assert told in ended.stderr.splitlines()[-1]
+    assert ended.returncode == 1

@@ -89,6 +89,16 @@ class TellTests(AboutCase):
             self.assertTrue(tell(message))
             self.assertEqual(self.heard(), message)
 
+    def test_a_message_is_bytes_of_some_kind(self) -> None:
+        for message in (bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"abcd").cast("i")):
+            self.assertTrue(tell(message))  # type: ignore[arg-type]
+            self.assertEqual(self.heard(), b"abcd")
+        for wrong in ("text", 5, None, [1, 2]):
+            with self.assertRaisesRegex(
+                TypeError, r"a message is bytes, not .*: .* text.encode\(\)"
+            ):
+                tell(wrong)  # type: ignore[arg-type]
+
     def test_a_longer_one_is_refused(self) -> None:
         with self.assertRaisesRegex(ValueError, "65537 bytes: at most 65536"):
             tell(b"x" * 65537)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from dataclasses import replace
 
@@ -76,10 +77,40 @@ class CheckTests(Case):
             check(settings, in_use=10)
         check(replace(settings, max_children=most), in_use=10)
 
-    def test_where_the_spares_alone_are_too_many_it_says_so(self) -> None:
-        self.limit(256, 256)
-        with self.assertRaisesRegex(InvalidSetting, "use fewer spare children"):
-            check(Settings(spare_children=200), in_use=10)
+    @given(some_settings, in_use, limits)
+    def test_whatever_is_advised_would_fit(
+        self, settings: Settings, in_use: int, limit: int
+    ) -> None:
+        self.limit(limit, limit)
+        try:
+            check(settings, in_use=in_use)
+        except InvalidSetting as refusal:
+            advice = str(refusal)
+        else:
+            return
+        fewer = {
+            f"{kind}_children": int(number)
+            for kind, number in re.findall(r"--(max|spare)-children (\d+)", advice)
+        }
+        if fewer:
+            check(replace(settings, **fewer), in_use=in_use)  # type: ignore[arg-type]
+        (raised,) = map(int, re.findall(r"raise the limit to (\d+)", advice))
+        self.limit(raised, raised)
+        check(settings, in_use=in_use)
+        self.limit(raised - 1, raised - 1)
+        self.assertRaises(InvalidSetting, check, settings, in_use=in_use)
+
+    def test_who_takes_too_much_is_named(self) -> None:
+        for limit, settings, told in [
+            (256, Settings(spare_children=200), "--max-children cannot be 256: .*; --max-children"),
+            (1000, Settings(spare_children=900), "--spare-children cannot be 900: .*; --spare-ch"),
+            (1000, Settings(max_children=900), "--max-children cannot be 900: .*; --max-children"),
+            (145, Settings(), "--max-children 1 --spare-children 0 would fit"),
+            (64, Settings(), "this process may open 64 descriptors, and one child alone takes"),
+        ]:
+            self.limit(limit, limit)
+            with self.assertRaisesRegex(InvalidSetting, told):
+                check(settings, in_use=10)
 
     def test_no_limit_is_enough_for_any_number(self) -> None:
         self.limit(1024, resource.RLIM_INFINITY)

@@ -65,7 +65,9 @@ class FuzzOptions(Case):
         name = setting.name
         given_value = (value,) if repeatable(setting) else value
         if not name.startswith("tls_"):
-            chosen: dict[str, Any] = {name: given_value}
+            # by itself that one says nothing
+            needed = {"proxy_protocol": True} if name == "proxy_from" else {}
+            chosen: dict[str, Any] = {name: given_value, **needed}
             self.assertEqual(getattr(Settings(**chosen), name), given_value)
 
     @settings(max_examples=300, deadline=None)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from twisted.internet.protocol import Factory
+
+from twisted_fork import wire
 from twisted_fork.handler import Echo, Imported, InvalidHandler, Program, handler_from
 
 from .cases import Case
@@ -43,6 +47,16 @@ class ImportedTests(Case):
     def test_a_script_is_found_by_its_path(self) -> None:
         wanted = {"kind": "import", "file": "/a/b.py", "name": "handle"}
         self.assertEqual(Imported("/a/b.py", "handle", script=True).order(), wanted)
+
+    def test_a_file_is_told_from_a_module(self) -> None:
+        for path in ("./good.py:h", "good:h/i.py", "a/b/good:h", "/good.py:h"):
+            if "/" in path.partition(":")[0]:
+                with self.assertRaisesRegex(InvalidHandler, "names a file: .* such as good:h, as"):
+                    Imported.parse(path)
+            else:
+                self.assertEqual(Imported.parse(path).module, "good")
+        # a package may have a module of that name
+        self.assertEqual(Imported.parse("good.py:h").module, "good.py")
 
     def test_anything_else_is_refused(self) -> None:
         for path in ("", ":", "module", "module:", ":name"):
@@ -87,12 +101,49 @@ class ProgramTests(Case):
                 Program([name])
 
     def test_a_folder_that_is_none_is_refused(self) -> None:
-        with self.assertRaisesRegex(InvalidHandler, "--chdir cannot be '/no/such': it is no"):
+        with self.assertRaisesRegex(InvalidHandler, "chdir .--chdir. cannot be '/no/such': it"):
             Program(["sh"], chdir="/no/such")
 
     def test_a_command_line_in_one_piece_is_refused(self) -> None:
-        with self.assertRaisesRegex(InvalidHandler, "a program is a list"):
-            Program("sh -c exit")
+        for piece in ("sh -c exit", b"sh", Path("sh")):
+            with self.assertRaisesRegex(InvalidHandler, "^argv cannot be .*: a program is a list"):
+                Program(piece)  # type: ignore[arg-type]
+
+    def test_paths_may_be_pathlibs(self) -> None:
+        program = Program([Path("/bin/sh"), Path("a")], chdir=Path("/"))
+        self.assertEqual((program.argv, program.chdir), (("/bin/sh", "a"), "/"))
+        # what a template is told is plain
+        wire.marshalled(program.order())
+
+    def test_what_no_program_can_be_given_is_refused_by_the_name_of_its_argument(self) -> None:
+        class Text(str):
+            """Not one that can be marshalled."""
+
+        cases: list[tuple[dict[str, Any], str]] = [
+            (
+                {"argv": ["sh", "a\0b"]},
+                r"argv\[1\] cannot be 'a\\x00b': it takes a text without NUL",
+            ),
+            ({"argv": ["sh", 5]}, r"argv\[1\] cannot be 5: it takes a text, such as '5'"),
+            ({"argv": ["sh", "\ud800"]}, r"argv\[1\] cannot be .*that can be encoded"),
+            ({"argv": 5}, "argv cannot be 5: it takes a list of texts"),
+            ({"argv": [""]}, "the program's name is empty"),
+            ({"env": {"A": 1}}, r"env\['A'\] cannot be 1: it takes a text, such as '1'"),
+            ({"env": {"A": "\0"}}, r"env\['A'\] cannot be '\\x00': it takes a text without NUL"),
+            ({"env": {"A": None}}, r"env\['A'\] cannot be None: it takes a text$"),
+            ({"env": {1: "A"}}, "env cannot be 1: it takes a text"),
+            ({"env": {"A=B": "C"}}, "env cannot be .*: a name is not empty, and has no ="),
+            ({"env": {"": "C"}}, "env cannot be .*: a name is not empty, and has no ="),
+            ({"env": ["A=B"]}, "env cannot be .*: it takes a dict, such as {'NAME': 'value'}"),
+            ({"clear_env": 1}, "clear_env cannot be 1: it takes True or False"),
+            ({"chdir": "/\0"}, r"chdir cannot be '/\\x00': it takes a text without NUL"),
+            ({"chdir": 5}, "chdir cannot be 5: it takes a text"),
+        ]
+        for given, told in cases:
+            arguments: Any = {"argv": ["sh"], **given}
+            with self.assertRaisesRegex(InvalidHandler, f"^{told}"):
+                Program(**arguments)
+        wire.marshalled(Program([Text("sh")], {Text("A"): Text("B")}).order())
 
 
 class HandlerFromTests(Case):
@@ -114,11 +165,19 @@ class HandlerFromTests(Case):
         ]:
             self.assertEqual(handler_from(given), Imported(__name__, name))
 
+    def test_what_is_none_at_all_is_told_what_would_be(self) -> None:
+        for given in (5, None, b"module:name", ["module:name"], sys, Factory()):
+            wrong: Any = given
+            with self.assertRaisesRegex(
+                InvalidHandler, "^the handler cannot be .*'module:name', a"
+            ):
+                handler_from(wrong)
+
     def test_what_has_no_name_of_its_own_is_refused(self) -> None:
         def local() -> None:
             """Of this function only."""
 
-        for given in (lambda: None, local, Outer().method, functools.partial(print), 5, None):
+        for given in (lambda: None, local, Outer().method, functools.partial(print)):
             unnameable: Any = given
             with self.assertRaises(InvalidHandler):
                 handler_from(unnameable)

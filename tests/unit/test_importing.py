@@ -32,6 +32,14 @@ class Callable:
     async def method(self, reader: Any, writer: Any) -> None: ...
 
 
+class Misnamed:
+    """A handler that has a function."""
+
+    func = staticmethod(coroutine)
+
+    def __call__(self, connection: Any, peer: Any) -> None: ...
+
+
 class Awaited:
     """Its instances are handlers of asyncio."""
 
@@ -51,14 +59,20 @@ class KindTests(Case):
 
     def test_a_callable(self) -> None:
         self.check("callable", function, Callable(), functools.partial(function, peer=1), print)
+        self.check("callable", functools.partial(Callable()), functools.partial(print, "a"))
+        # an attribute of that name does not make it a partial
+        self.check("callable", Misnamed())
         self.check("callable", Callable)
 
     def test_a_coroutine_function(self) -> None:
         self.check("coroutine", coroutine, Callable().method, Awaited())
         self.check("coroutine", functools.partial(coroutine, writer=1))
+        self.check("coroutine", functools.partial(functools.partial(Callable().method), writer=1))
+        self.check("coroutine", functools.partial(Awaited()))
 
     def test_a_request_handler(self) -> None:
         self.check("requests", Requests, socketserver.BaseRequestHandler)
+        self.check("requests", functools.partial(Requests))
 
     def test_a_factory(self) -> None:
         self.check("factory", Factory(), Factory, Protocol)
@@ -81,13 +95,18 @@ class ResolveTests(Case):
         modules = {k: v for k, v in sys.modules.items() if k != "twisted.internet.reactor"}
         self.patch(sys, "modules", modules)
         self.patch(sys, "path", [self.folder, *sys.path])
-        self.threads = 1
+        self.threads = [1]
+        self.patch(importing, "_PATIENCE", 0.05)
         listdir = os.listdir
         self.patch(
             os,
             "listdir",
-            lambda path: ["1"] * self.threads if "task" in path else listdir(path),
+            lambda path: ["1"] * self.looked() if "task" in path else listdir(path),
         )
+
+    def looked(self) -> int:
+        """How many threads there are when somebody looks; the last number stays."""
+        return self.threads.pop(0) if len(self.threads) > 1 else self.threads[0]
 
     def write(self, name: str, *lines: str) -> str:
         path = os.path.join(self.folder, f"{name}.py")
@@ -117,6 +136,13 @@ class ResolveTests(Case):
         self.assertEqual(found, importing.MAIN)
         self.assertIs(sys.modules[importing.MAIN].name, found)
 
+    def test_a_script_is_imported_once(self) -> None:
+        path = self.write("script", "import sys", "sys.argv.append('imported')")
+        self.patch(sys, "argv", [])
+        for _ in range(2):
+            resolve({"file": path, "name": "sys"})
+        self.assertEqual(sys.argv, ["imported"])
+
     def test_a_module_that_is_missing(self) -> None:
         told = "no_such does not import: ModuleNotFoundError: No module named 'no_such'"
         self.assertEqual(self.refused("no_such"), told)
@@ -141,10 +167,15 @@ class ResolveTests(Case):
 
     def test_threads_are_counted(self) -> None:
         self.write("threaded", "handle = 7")
-        self.threads = 2
+        self.threads = [2]
         self.assertIn("threaded starts 1 thread when it is imported", self.refused("threaded"))
-        self.threads = 3
+        self.threads = [3]
         self.assertIn("threaded starts 2 threads when it is imported", self.refused("threaded"))
+
+    def test_threads_that_are_about_to_end_are_waited_for(self) -> None:
+        self.write("ended", "handle = 7")
+        self.threads = [3, 2, 1]
+        self.assertEqual(resolve({"module": "ended", "name": "handle"}), 7)
 
     def test_a_reactor_is_noticed(self) -> None:
         self.write("reacting", "import sys", "sys.modules['twisted.internet.reactor'] = handle = 7")

@@ -109,6 +109,25 @@ class MistakeTests(Case):
             self.assertIn(named, err)
             self.assertIn("; see twistd twistd --help", err)
 
+    def test_a_root_of_another_is_refused_and_none_is_not(self) -> None:
+        for twistd in ({"chroot": None}, {}, None):
+            options = ServerOptions()
+            options.parent = twistd  # type: ignore[assignment]
+            options.parseOptions([])
+        options = ServerOptions()
+        options.parent = {"chroot": "/srv"}  # type: ignore[assignment]
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err), self.assertRaises(SystemExit):
+            options.parseOptions([])
+        self.assertIn("twistd --chroot cannot be used: children are new", err.getvalue())
+
+    def test_refusing_escapes_what_could_move_the_cursor_once(self) -> None:
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err), self.assertRaises(SystemExit):
+            refuse("forkecho", "\x1b[2J \x9b caf\xe9 " + repr("\x1b\\"))
+        told = "twistd forkecho: \\x1b[2J \\x9b caf\xe9 '\\x1b\\\\'\n"
+        self.assertEqual(err.getvalue(), told)
+
     @given(st.lists(words, max_size=4))
     def test_any_command_line_is_understood_or_refused_in_one_line(self, words: list[str]) -> None:
         status, out, err = outcome(*words)

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from twisted_fork import descriptors, forking, starting, wire
+from twisted_fork.child import ChildProtocol
 from twisted_fork.handler import Echo, InvalidHandler
 from twisted_fork.inside import start
 from twisted_fork.listening import CannotListen
@@ -122,6 +124,39 @@ class ServiceCase(Case):
         stopped: Deferred[Any] = service.stopService()
         self.turn()
         return stopped
+
+
+class ArgumentTests(ServiceCase):
+    """What a service is made of."""
+
+    def made(self, **given: Any) -> ForkingService:
+        return ForkingService([LOCAL], Echo(), reactor=self.reactor, **given)
+
+    def test_settings_that_are_none_are_refused(self) -> None:
+        for wrong in ({}, {"max_children": 5}, 0, "x", Settings):
+            with self.assertRaisesRegex(TypeError, r"^settings cannot be .*: it takes Settings\("):
+                self.made(settings=wrong)
+        self.assertEqual(self.made(settings=None).settings, Settings())
+
+    def test_a_protocol_that_cannot_be_made_for_each_child_is_refused(self) -> None:
+        class Demanding(ChildProtocol):
+            """Wants something."""
+
+            def __init__(self, shop: object) -> None:
+                """With a shop."""
+
+        class Content(ChildProtocol):
+            """Does not need anything."""
+
+            def __init__(self, shop: object = None, *more: object) -> None:
+                """With or without a shop."""
+
+        for wrong in (Demanding, ChildProtocol(), ProcessProtocol, Echo, lambda: None, None):
+            with self.assertRaisesRegex(
+                TypeError, "^protocol cannot be .*: it takes a subclass of ChildProtocol|; it takes"
+            ):
+                self.made(protocol=wrong)
+        self.made(protocol=Content)
 
 
 class StartingTests(ServiceCase):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -24,8 +26,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 def made(**given: Any) -> Settings:
-    """Settings, with the one that others need."""
-    return Settings(**{"tls_certificate": "certificate.pem", **given})
+    """Settings, with those that others need."""
+    needed = {"tls_certificate": "certificate.pem", "proxy_protocol": True}
+    return Settings(**{**needed, **given})
 
 
 any_setting = st.sampled_from(sorted(SETTINGS))
@@ -64,7 +67,7 @@ class SettingsTests(Case):
             for good in (low, high):
                 self.assertEqual(getattr(made(**{name: good}), name), good)
             for bad in (low - 1, high + 1, -1, math.nan, str(low), None, True):
-                with self.assertRaisesRegex(InvalidSetting, f"--{option_name(name)} cannot be"):
+                with self.assertRaisesRegex(InvalidSetting, f"^{name} cannot be"):
                     made(**{name: bad})
 
     def test_a_whole_number_is_no_fraction(self) -> None:
@@ -73,21 +76,58 @@ class SettingsTests(Case):
         self.assertEqual(Settings(grace=2).grace, 2)
 
     def test_choices_are_named(self) -> None:
-        with self.assertRaisesRegex(
-            InvalidSetting, "--launcher cannot be 'vfork': .*fork or spawn"
-        ):
+        with self.assertRaisesRegex(InvalidSetting, "^launcher cannot be 'vfork': .*fork or spawn"):
             Settings(launcher="vfork")
 
     @given(any_setting, values)
-    def test_any_value_is_taken_or_refused_by_the_name_of_its_option(
-        self, name: str, value: Any
-    ) -> None:
+    def test_any_value_is_taken_or_refused_by_its_name(self, name: str, value: Any) -> None:
         try:
             taken = getattr(made(**{name: value}), name)
         except InvalidSetting as why:
-            self.assertIn(f"--{option_name(name)} cannot be", str(why))
+            self.assertTrue(str(why).startswith(f"{name} cannot be"), why)
         else:
             self.assertIs(taken, value)
+
+    def test_files_may_be_pathlibs(self) -> None:
+        for name in ("tls_certificate", "tls_key", "tls_client_ca"):
+            self.assertEqual(getattr(made(**{name: Path("a/b.pem")}), name), "a/b.pem")
+        with self.assertRaisesRegex(InvalidSetting, "^user cannot be"):
+            made(user=Path("a"))
+
+    def test_an_application_is_told_what_it_can_give(self) -> None:
+        for name, value, told in [
+            ("memory", "512M", "a whole number of bytes from 1048576, such as 512 \\* 1024\\*\\*2"),
+            ("allow", "192.0.2.0/24", r"a tuple of networks, such as \('192.0.2.0/24', "),
+            ("deny", ["192.0.2.0/24"], r"a tuple of networks, such as \('192.0.2.0/24', "),
+            ("rate", "10/60", r"a tuple of a number of connections and of seconds.*\(10, 60\)"),
+            ("source_prefix", "24", r"a tuple of the bits .* such as \(24, 56\)"),
+            ("umask", "27", "a whole number from 0 to 0o777"),
+            ("tls_certificate", "a\0b", "a path"),
+            ("user", "a\0b", "a name"),
+            ("user", "", "a name"),
+            ("banner_refused", "\ud800", "a text"),
+            ("max_children", None, "a whole number from 1 to 1000000"),
+        ]:
+            with self.assertRaisesRegex(InvalidSetting, f"^{name} cannot be .*: it takes {told}"):
+                made(**{name: value})
+
+    def test_host_bits_are_told_with_what_is_meant(self) -> None:
+        for network, told in [
+            ("127.0.0.1/8", "it takes 127.0.0.0/8, or 127.0.0.1/32 for that one host"),
+            ("2001:db8::7/32", "it takes 2001:db8::/32, or 2001:db8::7/128 for that one host"),
+        ]:
+            with self.assertRaisesRegex(InvalidSetting, f"^allow .*: it has host bits set, {told}"):
+                made(allow=("192.0.2.0/24", network))
+            with self.assertRaisesRegex(
+                InvalidSetting, f"^--deny .*: it has host bits set, {told}"
+            ):
+                parse(SETTINGS["deny"], network)
+
+    def test_networks_of_proxies_take_the_protocol(self) -> None:
+        networks = ("192.0.2.0/24",)
+        with self.assertRaisesRegex(InvalidSetting, "--proxy-from goes with --proxy-protocol only"):
+            Settings(proxy_from=networks)
+        self.assertEqual(Settings(proxy_from=networks, proxy_protocol=True).proxy_from, networks)
 
 
 class ParseTests(Case):
@@ -110,6 +150,24 @@ class ParseTests(Case):
     def test_numbers_are_what_they_say(self, children: int, grace: float) -> None:
         self.assertEqual(parse(SETTINGS["max_children"], str(children)), children)
         self.assertEqual(parse(SETTINGS["grace"], repr(grace)), grace)
+
+    @given(st.binary())
+    def test_a_banner_can_have_any_bytes(self, banner: bytes) -> None:
+        text = "".join(f"\\x{byte:02x}" for byte in banner)
+        self.assertEqual(os.fsencode(parse(SETTINGS["banner_refused"], text)), banner)
+
+    def test_escapes_of_a_banner(self) -> None:
+        for text, banner in [
+            (r"busy\r\n", "busy\r\n"),
+            (r"\\n\t\x41", "\\n\tA"),
+            ("caf\xe9\n", "caf\xe9\n"),
+        ]:
+            self.assertEqual(parse(SETTINGS["banner_refused"], text), banner)
+        for text in ("\\", r"\q", r"\x4", r"\xgg", r"\0", "a\\\n"):
+            with self.assertRaisesRegex(InvalidSetting, r"it takes a text, with \\n, \\r,"):
+                parse(SETTINGS["banner_refused"], text)
+        # an application writes what it means
+        self.assertEqual(Settings(banner_refused=r"\n").banner_refused, r"\n")
 
     def test_option_names_have_dashes(self) -> None:
         self.assertEqual(option_name("connections_per_child"), "connections-per-child")

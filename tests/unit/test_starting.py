@@ -11,8 +11,37 @@ from twisted_fork import starting, wire
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.starting import verdict
 
 from .cases import Case
+
+
+class VerdictTests(Case):
+    """What a check has said."""
+
+    def test_only_an_answer_from_its_end_is_a_yes(self) -> None:
+        self.assertIsNone(verdict(0, b"checked\n", b""))
+        # a handler may say something, too
+        self.assertIsNone(verdict(0, b"checked\n", b"imported\n"))
+        told = "the handler ends the process when it is imported"
+        for stdout in (b"", b"checked", b"checked\nchecked\n", b"checked\n\n"):
+            self.assertEqual(verdict(0, stdout, b"imported\n"), told)
+
+    def test_a_refusal_is_the_last_line_of_standard_error(self) -> None:
+        self.assertEqual(verdict(1, b"", b"imported\n\nno such thing\n"), "no such thing")
+        self.assertEqual(verdict(1, b"", b"caf\xff\x1b\n"), "caf\ufffd\x1b")
+
+    def test_any_other_end_is_told(self) -> None:
+        for status, how in [
+            (1, " with exit status 1"),
+            (7, " with exit status 7"),
+            (-11, " by SIGSEGV"),
+            (-63, " by signal 63"),
+        ]:
+            told = f"the handler ends the process{how} when it is imported"
+            self.assertEqual(verdict(status, b"", b"" if status == 1 else b"something\n"), told)
+        # whatever it had answered before
+        self.assertIn("by SIGKILL", verdict(-9, b"checked\n", b"") or "")
 
 
 class OrdersTests(Case):

@@ -81,16 +81,21 @@ def tell(message: bytes) -> bool:
     :param message: at most 64 KiB.
     :returns: False if nobody listens: the service's ChildProtocol does not care for
         messages, or the service is gone.
-    :raises ValueError: the message is too long.
+    :raises TypeError: the message is no bytes, bytearray or memoryview.
+    :raises ValueError: it is too long.
     :raises RuntimeError: this is no child, or it serves nothing.
     """
+    if not isinstance(message, (bytes, bytearray, memoryview)):
+        kind = type(message).__name__
+        raise TypeError(f"a message is bytes, not {kind}: a text is sent as text.encode()")
+    message = bytes(message)
     if len(message) > wire.MAX_PAYLOAD:
         raise ValueError(f"a message of {len(message)} bytes: at most {wire.MAX_PAYLOAD} can be")
     connection()
     if _listener is None:
         return False
     try:
-        wire.send(_listener, wire.pack(wire.TELL, payload=bytes(message)))
+        wire.send(_listener, wire.pack(wire.TELL, payload=message))
     except OSError:
         return False
     return True

@@ -1,27 +1,31 @@
 """
 A look at whether a template could work here, before anything is started.
 
-The orders come, marshalled, on standard input.
+The orders come, marshalled, on standard input.  See starting.verdict for the answer.
 """
 
 from __future__ import annotations
 
 import marshal
+import os
 import sys
 
-from twisted_fork.inside import sibling, worker
+from twisted_fork.inside import importing, sibling, worker
 from twisted_fork.inside.importing import BadHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Exit with status 0; or say on standard error, in one line, what is wrong, and exit
-    with 1."""
+    """Write ``checked`` to standard output, and nothing else, and exit with status 0; or say
+    on standard error, in one line, what is wrong, and exit with 1."""
+    # where nothing that a handler prints when it is imported arrives
+    answer = os.dup(1)
+    os.dup2(2, 1)
     orders = marshal.loads(sys.stdin.buffer.read())
     sys.path[:] = orders["path"]
     if orders["launcher"] == "fork":
@@ -36,7 +40,9 @@ def main() -> NoReturn:
         except OSError as failure:
             _refuse(f"{path}: {failure.strerror}")
     try:
+        _require_shape(orders["handler"])
         work = worker.Work(orders)
+        _require_program(orders["handler"], work)
         if work.limit is not None:
             # for good, but this process is only for that
             work.limit()
@@ -44,9 +50,33 @@ def main() -> NoReturn:
         _refuse(str(failure))
     except OSError as failure:
         _refuse(f"{failure.filename} cannot be applied to children: {failure.strerror or failure}")
-    raise SystemExit(0)
+    os.write(answer, b"checked\n")
+    # nor what a handler has registered for the end of the interpreter
+    worker.exit_now(0)
+
+
+def _require_shape(order: dict[str, Any]) -> None:
+    if order["kind"] == "import":
+        handler = importing.resolve(order)
+        kind = importing.kind_of(handler)
+
+        from twisted_fork.inside import shape
+
+        where = order.get("file") or order["module"]
+        shape.require_shape(handler, kind, f"{where}:{order['name']}")
+
+
+def _require_program(order: dict[str, Any], work: worker.Work) -> None:
+    if order["kind"] == "program":
+        from twisted_fork.inside import trial
+
+        wrong = trial.complaint(order, work.limit)
+        if wrong is not None:
+            raise BadHandler(wrong)
 
 
 def _refuse(why: str) -> NoReturn:
-    print(" ".join(why.split()), file=sys.stderr)
-    raise SystemExit(1)
+    line = " ".join(why.split()) + "\n"
+    # not by sys.stderr, which may be the handler's by now
+    os.write(2, line.encode("utf-8", "backslashreplace"))
+    worker.exit_now(1)

@@ -19,6 +19,9 @@ __all__ = ["BadHandler", "kind_of", "resolve"]
 _CO_COROUTINE = 0x80
 """As in the inspect module, which is too heavy to import for it."""
 
+_PATIENCE = 1.0
+"""Seconds that threads may take to end."""
+
 MAIN = "__twisted_fork_main__"
 """What a script is called when it is imported for a handler that is defined in it."""
 
@@ -49,7 +52,7 @@ def resolve(order: dict[str, Any]) -> Any:
             f"{where} installs a reactor when it is imported; import"
             " twisted.internet.reactor inside functions only, each child has one of its own"
         )
-    threads = len(os.listdir("/proc/self/task"))
+    threads = _threads()
     if threads > 1:
         raise BadHandler(
             f"{where} starts {threads - 1} thread{'s' * (threads > 2)} when it is imported;"
@@ -66,17 +69,19 @@ def kind_of(handler: Any) -> str:
     """
     if _is_factory(handler):
         return "factory"
+    called = handler
+    functools = sys.modules.get("functools")
+    while functools and isinstance(called, functools.partial):
+        called = called.func
     socketserver = sys.modules.get("socketserver")
     if (
         socketserver
-        and isinstance(handler, type)
-        and issubclass(handler, socketserver.BaseRequestHandler)
+        and isinstance(called, type)
+        and issubclass(called, socketserver.BaseRequestHandler)
     ):
         return "requests"
     if callable(handler):
-        while isinstance(getattr(handler, "func", None), types.FunctionType):
-            handler = handler.func  # a functools.partial
-        code = handler if hasattr(handler, "__code__") else type(handler).__call__
+        code = called if hasattr(called, "__code__") else type(called).__call__
         return "coroutine" if _is_coroutine_function(code) else "callable"
     raise BadHandler(
         f"{handler!r} is no handler: it takes a callable(connection, peer), an async"
@@ -85,12 +90,28 @@ def kind_of(handler: Any) -> str:
     )
 
 
+def _threads() -> int:
+    """How many threads there are.  One that has ended, and was waited for, may be seen by the
+    kernel a moment longer: so those that are too many are looked at again."""
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        import time
+
+        end = time.monotonic() + _PATIENCE
+        while threads > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+            threads = len(os.listdir("/proc/self/task"))
+    return threads
+
+
 def _load(name: str) -> types.ModuleType:
     __import__(name)
     return sys.modules[name]
 
 
 def _load_script(path: str) -> types.ModuleType:
+    if MAIN in sys.modules:
+        return sys.modules[MAIN]
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(MAIN, path)
