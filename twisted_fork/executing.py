@@ -90,7 +90,7 @@ class ExecLauncher:
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
                     (os.POSIX_SPAWN_DUP2, self._stderr, 2),
                 ],
-                setpgroup=0,
+                setsid=True,
                 setsigmask=[],
                 setsigdef=_DEFAULTED,
             )

@@ -193,6 +193,12 @@ class Journal:
         """Standard error came faster than it is logged."""
         self._warn(f"children wrote too much: {dropped} bytes of standard error not logged")
 
+    def indirect(self) -> None:
+        """Programs could be executed by the reactor process, but not in sessions of their own."""
+        self._say(
+            "programs are executed by children: posix_spawn(3) of this Python begins no session"
+        )
+
     def template_ready(self, pid: int) -> None:
         """The template forks children now."""
         self._say(f"template ready pid={pid}")

@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from twisted_fork import descriptors, starting
+from twisted_fork import descriptors, starting, system
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.draining import Drain
@@ -98,9 +98,10 @@ class ForkingService(Service):
 
         :param uid: as whom to try; by default as who we are.
         :raises InvalidHandler: it cannot; one line says why.
-        :raises InvalidSetting: settings and handler do not go together, or the children
-            would need too many descriptors.
+        :raises InvalidSetting: settings and handler do not go together, the children
+            would need too many descriptors, or the system denies what they need.
         """
+        system.check()
         descriptors.check(self.settings, self._protocol.listens())
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
@@ -183,9 +184,10 @@ class ForkingService(Service):
         starter = starting.Starter(self._reactor, self._watcher, theirs, open_files, stdout)
         settings = self.settings
         launcher: Launcher
-        if isinstance(self._handler, Program) and self._handler.direct(settings):
+        program = self._handler if isinstance(self._handler, Program) else None
+        if program is not None and self._executes(program):
             settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._watcher, self._handler, theirs, open_files)
+            launcher = ExecLauncher(self._reactor, self._watcher, program, theirs, open_files)
         else:
             orders = self._orders or self._new_orders()
             given = (self._watcher, self._journal, orders, starter)
@@ -216,6 +218,15 @@ class ForkingService(Service):
             self._pool.shed,
         )
         launcher.start(self._pool)
+
+    def _executes(self, program: Program) -> bool:
+        """Whether the reactor process executes *program*, without a child's help."""
+        if not program.direct(self.settings):
+            return False
+        able = system.can_begin_sessions()
+        if not able:
+            self._journal.indirect()
+        return able
 
     def _penalize(self, source: str) -> None:
         assert self._admission is not None

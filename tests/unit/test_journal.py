@@ -120,6 +120,10 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
         after_a_fault,
         f"fault peer={PEER} pid=7 where=test_journal.py:{FAULT_AT} reason='KeyError: 3'",
     ),
+    (
+        lambda j: j.indirect(),
+        "programs are executed by children: posix_spawn(3) of this Python begins no session",
+    ),
     (lambda j: j.template_ready(7), "template ready pid=7"),
     (
         lambda j: j.template_ended(7, "signal=SIGKILL", 0.1),
