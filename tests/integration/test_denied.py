@@ -97,3 +97,9 @@ def test_without_proc_the_server_is_refused(folder: Path, words: list[str]) -> N
     before += ["sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
     line = refused(folder, before, words)
     assert "/proc has to be mounted, and readable: /proc/self/fd: No such file" in line
+
+
+def test_printing_to_a_standard_output_that_is_closed_is_refused(folder: Path) -> None:
+    before = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    line = refused(folder, before, ["forkecho", "--print"])
+    assert line.endswith("--print takes a standard output that is open")
