@@ -5,8 +5,11 @@ at, nor the keys of whoever started it.
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
+import pwd
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +19,16 @@ from .clients import connect, talk
 from .commands import at_a_terminal
 from .harness import Server
 from .processes import children, has_terminal, session
-from .serving import HERE, Serve, ask_json, forkserve, forkserve_program, python_program
+from .served import sessions
+from .serving import (
+    HERE,
+    Serve,
+    ask_json,
+    environment,
+    forkserve,
+    forkserve_program,
+    python_program,
+)
 
 TELLING = python_program(f"sys.path.insert(0, {str(HERE)!r}); from served import sessions")
 TELLING[-1] += "; print(json.dumps(sessions.told()))"
@@ -76,3 +88,40 @@ def test_template_and_spares_have_sessions_of_their_own_and_no_terminal(
         assert len(everybody) >= server.idle_children
         assert {pid: session(pid) for pid in everybody} == {pid: pid for pid in everybody}
         assert [pid for pid in (server.pid, *everybody) if has_terminal(pid)] == [server.pid]
+
+
+KEY = "twisted-fork-test"
+
+_WITH_A_KEY = f"""
+import ctypes, os, sys
+from served import sessions
+assert ctypes.CDLL(None).syscall(sessions.KEYCTL, 1, None) > 0
+assert ctypes.CDLL(None).syscall(sessions.KEYCTL - 2, b"user", b"{KEY}", b"secret", 6, -3) > 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""add_key(2) is two before keyctl(2) on every machine."""
+
+
+@pytest.fixture
+def with_a_key() -> list[str]:
+    """A command to put before another, which then has a session keyring with a key in it."""
+    try:
+        sessions.keyctl(0, -3, 1)
+    except OSError as failure:
+        if failure.errno in (errno.ENOSYS, errno.EPERM):
+            pytest.skip(f"there are no keyrings here: {failure.strerror}")
+    return [*environment(), sys.executable, "-c", _WITH_A_KEY]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+def test_somebody_elses_child_does_not_find_the_keys_of_the_servers_session(
+    with_a_key: list[str], serve: Serve, launcher: str
+) -> None:
+    given: dict[str, Any] = {"before": with_a_key, "launcher": launcher}
+    found = {}
+    for options in ([], ["--user=nobody"], ["--user=nobody", "-k2"]):
+        server = forkserve(serve, "sessions:looks_for_the_key", *options, **given)
+        for _ in range(2):
+            told = ask_json(server.address, KEY.encode())
+            found[told["uid"], told["key"]] = True
+    assert set(found) == {(0, "found"), (pwd.getpwnam("nobody").pw_uid, "ENOKEY")}
