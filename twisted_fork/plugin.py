@@ -41,6 +41,7 @@ def make(options: ServerOptions, handler: Handler) -> ForkingService:
         sys.path.insert(0, here)
     try:
         service = TwistdService(options.endpoints, handler, options.settings)
+        service.alone = True
         service.check(*_whom(options))
         service.open_ports()
     except (CannotListen, InvalidHandler, InvalidSetting) as why:

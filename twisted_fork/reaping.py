@@ -29,14 +29,22 @@ from twisted_fork import calls
 from twisted_fork.later import Backoff, Later
 from twisted_fork.watching import Watching
 
-__all__ = ["ForkedProcess", "Sweep", "adopt", "reason_for", "start_process"]
+__all__ = ["ForkedProcess", "Sweep", "adopt", "is_ours", "reason_for", "start_process"]
 
 _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
 
 
+_ours: set[int] = set()
+"""Pids of those that are waited for here and have not been yet."""
+
 _DONE = Failure(ProcessDone(0))
 """How most children end.  Making a Failure costs as much as accepting a connection."""
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a ForkedProcess waits for it."""
+    return pid in _ours
 
 
 def reason_for(status: int | None) -> Failure:
@@ -115,6 +123,7 @@ class ForkedProcess:
             self._open()
         except OSError:
             self._look_later()
+        _ours.add(pid)
 
     def _open(self) -> None:
         """:raises OSError: no descriptor, or nothing more can be watched."""
@@ -227,6 +236,7 @@ class ForkedProcess:
             if pid == 0:
                 return False
             self.over = True
+            _ours.discard(self.pid)
             self._reason = reason_for(status)
             self._close()
         if not self._told:

@@ -24,6 +24,7 @@ from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Port, endpoint_from, open_port, require_plain
+from twisted_fork.orphans import Orphans
 from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
@@ -61,8 +62,11 @@ class ForkingService(Service):
         class that has one, or one of twisted_fork.handler's objects.
     :param protocol: the class of each child's ProcessProtocol.
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
+    :ivar alone: nobody else has child processes in this process; see Orphans.
     :raises InvalidHandler: *handler* is none.
     """
+
+    alone = False
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class ForkingService(Service):
         self._gate: Gate | None = None
         self._admission: Admission | None = None
         self._drain: Drain | None = None
+        self._orphans: Orphans | None = None
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -195,6 +200,8 @@ class ForkingService(Service):
                 launcher = ForkLauncher(self._reactor, *given)
             else:
                 launcher = SpawnLauncher(*given)
+        self._orphans = Orphans(self._reactor, self.alone)
+        self._orphans.watch()
         self._pool = Pool(
             settings,
             self._reactor,
@@ -265,6 +272,8 @@ class ForkingService(Service):
         if self._admission is not None:
             steps.append(self._admission.stop)
         steps += [self._drain.begin, self._stderr.close, self._watcher.close]
+        if self._orphans is not None:
+            steps.append(self._orphans.stop)
         for step in steps:
             # whatever one of them raises, the others are still to be done
             yield maybeDeferred(step).addErrback(self._journal.raised)
