@@ -99,7 +99,9 @@ class ExecLauncher:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
         try:
-            child.lives(adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child)))
+            process = adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child))
+            process.executed = True
+            child.lives(process)
             with suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, self._open_files)
             self._pool.alive(child, took=True)

@@ -96,7 +96,8 @@ class Journal:
         A child that served a connection has ended.
 
         :param amount: bytes that went over the connection, where that is known.
-        :param usage: what it used in all its life, where that is known.
+        :param usage: what it used in all its life, where that is known; without its memory
+            if ru_maxrss is 0.
         :param limit: the limit that ended it, if one did.
         """
         bad = status != "exit=0" or limit is not None
@@ -107,7 +108,9 @@ class Journal:
             line += f" received={amount.received} sent={amount.sent}"
         if usage is not None:
             cpu = usage.ru_utime + usage.ru_stime
-            line += f" cpu={cpu:.3f} memory={usage.ru_maxrss}K"
+            line += f" cpu={cpu:.3f}"
+            if usage.ru_maxrss:
+                line += f" memory={usage.ru_maxrss}K"
         if limit is not None:
             line += f" limit={limit}"
         say = self._warn if bad else self._say

@@ -22,6 +22,7 @@ from .fakes import journal_of
 PEER = "192.0.2.1:5000"
 
 USAGE = resource.struct_rusage((0.5, 0.25, 9000, *[0] * 13))
+MEMORY_UNKNOWN = resource.struct_rusage((0.5, 0.25, *[0] * 14))
 
 
 def after_a_mistake(j: Journal) -> None:
@@ -53,6 +54,10 @@ PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
         lambda j: j.ended(PEER, 7, "exit=0", 2, Amount(3, 4), USAGE),
         f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 received=3 sent=4"
         " cpu=0.750 memory=9000K",
+    ),
+    (
+        lambda j: j.ended(PEER, 7, "exit=0", 2, None, MEMORY_UNKNOWN),
+        f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 cpu=0.750",
     ),
     (
         lambda j: j.ended(PEER, 7, "exit=0", 2),
