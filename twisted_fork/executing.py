@@ -90,7 +90,7 @@ class ExecLauncher:
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
                     (os.POSIX_SPAWN_DUP2, self._stderr, 2),
                 ],
-                setpgroup=0,
+                setsid=True,
                 setsigmask=[],
                 setsigdef=_DEFAULTED,
             )
@@ -99,7 +99,9 @@ class ExecLauncher:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
         try:
-            child.lives(adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child)))
+            process = adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child))
+            process.executed = True
+            child.lives(process)
             with suppress(OSError):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, self._open_files)
             self._pool.alive(child, took=True)

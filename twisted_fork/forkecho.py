@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from twisted_fork import plugin
 from twisted_fork.handler import Echo
-from twisted_fork.options import ServerOptions
+from twisted_fork.options import ServerOptions, refuse
 from twisted_fork.service import ForkingService
 
 __all__ = ["Options", "makeService"]
@@ -29,4 +31,7 @@ class Options(ServerOptions):
 
 def makeService(options: Options) -> ForkingService:
     """Make the service that the command line asks for; see plugin.make."""
+    if options["print"] and sys.__stdout__ is None:
+        # whatever this process opens first has that descriptor now
+        refuse(options.command, "--print takes a standard output that is open")
     return plugin.make(options, Echo(print=bool(options["print"])))

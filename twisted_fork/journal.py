@@ -94,7 +94,8 @@ class Journal:
         A child that served a connection has ended.
 
         :param amount: bytes that went over the connection, where that is known.
-        :param usage: what it used in all its life, where that is known.
+        :param usage: what it used in all its life, where that is known; without its memory
+            if ru_maxrss is 0.
         :param limit: the limit that ended it, if one did.
         """
         bad = status != "exit=0" or limit is not None
@@ -105,7 +106,9 @@ class Journal:
             line += f" received={amount[0]} sent={amount[1]}"
         if usage is not None:
             cpu = usage.ru_utime + usage.ru_stime
-            line += f" cpu={cpu:.3f} memory={usage.ru_maxrss}K"
+            line += f" cpu={cpu:.3f}"
+            if usage.ru_maxrss:
+                line += f" memory={usage.ru_maxrss}K"
         if limit is not None:
             line += f" limit={limit}"
         say = self._warn if bad else self._say
@@ -190,6 +193,12 @@ class Journal:
     def child_wrote_too_much(self, dropped: int) -> None:
         """Standard error came faster than it is logged."""
         self._warn(f"children wrote too much: {dropped} bytes of standard error not logged")
+
+    def indirect(self) -> None:
+        """Programs could be executed by the reactor process, but not in sessions of their own."""
+        self._say(
+            "programs are executed by children: posix_spawn(3) of this Python begins no session"
+        )
 
     def template_ready(self, pid: int) -> None:
         """The template forks children now."""

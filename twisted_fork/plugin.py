@@ -33,11 +33,15 @@ def make(options: ServerOptions, handler: Handler) -> ForkingService:
 
     :raises SystemExit: something is wrong; told in one line.
     """
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        refuse(options.command, "the working directory does not exist any more; start in another")
     if isinstance(handler, Imported) and here not in sys.path:
         sys.path.insert(0, here)
     try:
         service = TwistdService(options.endpoints, handler, options.settings)
+        service.alone = True
         service.check(*_whom(options))
         service.open_ports()
     except (CannotListen, InvalidHandler, InvalidSetting) as why:

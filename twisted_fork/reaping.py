@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from resource import struct_rusage
+from resource import RUSAGE_SELF, getrusage, struct_rusage
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
@@ -29,14 +29,22 @@ from twisted_fork import calls
 from twisted_fork.later import Backoff, Later
 from twisted_fork.watching import Watching
 
-__all__ = ["ForkedProcess", "Sweep", "adopt", "reason_for", "start_process"]
+__all__ = ["ForkedProcess", "Sweep", "adopt", "is_ours", "reason_for", "start_process"]
 
 _WALL = 0x40000000
 """Wait for a child whatever signal its end sends, see waitpid(2)."""
 
 
+_ours: set[int] = set()
+"""Pids of those that are waited for here and have not been yet."""
+
 _DONE = Failure(ProcessDone(0))
 """How most children end.  Making a Failure costs as much as accepting a connection."""
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a ForkedProcess waits for it."""
+    return pid in _ours
 
 
 def reason_for(status: int | None) -> Failure:
@@ -51,6 +59,14 @@ def reason_for(status: int | None) -> Failure:
     if os.WIFEXITED(status):
         return Failure(ProcessTerminated(os.WEXITSTATUS(status), None, status))
     return Failure(ProcessTerminated(None, os.WTERMSIG(status), status))
+
+
+def _without_ours(usage: struct_rusage) -> struct_rusage:
+    """The kernel counts what a process had before it executed its program: if that was our
+    memory, a peak no higher than ours says nothing."""
+    if usage.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+        return usage
+    return struct_rusage((usage.ru_utime, usage.ru_stime, 0, *usage[3:]))
 
 
 @implementer(IAddress)
@@ -69,7 +85,9 @@ class ForkedProcess:
         of ProcessDone or ProcessTerminated; never before this object is made.
     :param reason: how it has ended already and has been waited for, if it has.
     :ivar over: it has been waited for.
-    :ivar usage: what the child has used, once it has ended: see getrusage(2).
+    :ivar usage: what the child has used, once it has ended: see getrusage(2).  Its ru_maxrss
+        is 0 where that is not known.
+    :ivar executed: it was made by posix_spawn(3), hence in the memory of this process.
     :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
     :ivar pid: cannot become anybody else's before ``ended`` is called.
     """
@@ -84,6 +102,7 @@ class ForkedProcess:
         "_told",
         "_watcher",
         "ends_its_group",
+        "executed",
         "over",
         "pid",
         "usage",
@@ -106,6 +125,7 @@ class ForkedProcess:
         self._told = False
         self.over = reason is not None
         self.ends_its_group = False
+        self.executed = False
         self.usage: struct_rusage | None = None
         self._backoff: Backoff | None = None
         if self.over:
@@ -115,6 +135,7 @@ class ForkedProcess:
             self._open()
         except OSError:
             self._look_later()
+        _ours.add(pid)
 
     def _open(self) -> None:
         """:raises OSError: no descriptor, or nothing more can be watched."""
@@ -221,12 +242,14 @@ class ForkedProcess:
             try:
                 if self.ends_its_group and self._has_ended():
                     self._kill_group()
-                pid, status, self.usage = os.wait4(self.pid, os.WNOHANG | _WALL)
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG | _WALL)
+                self.usage = _without_ours(usage) if self.executed else usage
             except ChildProcessError:
                 pid, status = self.pid, None
             if pid == 0:
                 return False
             self.over = True
+            _ours.discard(self.pid)
             self._reason = reason_for(status)
             self._close()
         if not self._told:
@@ -274,7 +297,9 @@ def start_process(
     process = reactor.spawnProcess(listener, executable, words, **options)
     if listener.reason is None:
         unregisterReapProcessHandler(listener.pid, process)
-    return adopt(watcher, reactor, listener.pid, ended, listener.reason)
+    adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
+    adopted.executed = True
+    return adopted
 
 
 def adopt(

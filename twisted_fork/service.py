@@ -15,7 +15,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from twisted_fork import descriptors, starting, traffic
+from twisted_fork import descriptors, starting, system, traffic
 from twisted_fork.admission import Admission
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.clock import keep_steady
@@ -28,6 +28,7 @@ from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler
 from twisted_fork.journal import Journal
 from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Port, open_port
+from twisted_fork.orphans import Orphans
 from twisted_fork.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.spawning import SpawnLauncher
@@ -76,10 +77,13 @@ class ForkingService(Service):
         class that has one, or one of twisted_fork.handler's objects.
     :param protocol: the class of each child's ProcessProtocol.
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
+    :ivar alone: nobody else has child processes in this process; see Orphans.
     :raises InvalidHandler: *handler* is none.
     :raises CannotListen: *endpoints* are none.
     :raises TypeError: *settings* or *protocol* is none.
     """
+
+    alone = False
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class ForkingService(Service):
         self._gate: Gate | None = None
         self._admission: Admission | None = None
         self._drain: Drain | None = None
+        self._orphans: Orphans | None = None
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -117,9 +122,10 @@ class ForkingService(Service):
 
         :param uid: as whom to try; by default as who we are.
         :raises InvalidHandler: it cannot; one line says why.
-        :raises InvalidSetting: settings and handler do not go together, or the children
-            would need too many descriptors.
+        :raises InvalidSetting: settings and handler do not go together, the children
+            would need too many descriptors, or the system denies what they need.
         """
+        system.check()
         descriptors.check(self.settings, self._protocol.listens())
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
@@ -202,9 +208,10 @@ class ForkingService(Service):
         starter = starting.Starter(self._reactor, self._watcher, theirs, open_files, stdout)
         settings = self.settings
         launcher: Launcher
-        if isinstance(self._handler, Program) and self._handler.direct(settings):
+        program = self._handler if isinstance(self._handler, Program) else None
+        if program is not None and self._executes(program):
             settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._watcher, self._handler, theirs, open_files)
+            launcher = ExecLauncher(self._reactor, self._watcher, program, theirs, open_files)
         else:
             orders = self._orders or self._new_orders()
             given = (self._watcher, self._journal, orders, starter)
@@ -212,6 +219,8 @@ class ForkingService(Service):
                 launcher = ForkLauncher(self._reactor, *given)
             else:
                 launcher = SpawnLauncher(*given)
+        self._orphans = Orphans(self._reactor, self.alone)
+        self._orphans.watch()
         self._pool = Pool(
             settings,
             self._reactor,
@@ -236,6 +245,15 @@ class ForkingService(Service):
             self._pool.shed,
         )
         launcher.start(self._pool)
+
+    def _executes(self, program: Program) -> bool:
+        """Whether the reactor process executes *program*, without a child's help."""
+        if not program.direct(self.settings):
+            return False
+        able = system.can_begin_sessions()
+        if not able:
+            self._journal.indirect()
+        return able
 
     def _penalize(self, source: str) -> None:
         assert self._admission is not None
@@ -274,6 +292,8 @@ class ForkingService(Service):
         if self._admission is not None:
             steps.append(self._admission.stop)
         steps += [self._drain.begin, self._stderr.close, self._watcher.close]
+        if self._orphans is not None:
+            steps.append(self._orphans.stop)
         for step in steps:
             # whatever one of them raises, the others are still to be done
             yield maybeDeferred(step).addErrback(self._journal.raised)

@@ -17,7 +17,26 @@ import twisted_fork
 _NOBODY = 65534
 
 _LIMITS = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({}, {})); "
-_EXEC = "os.execv(sys.argv[1], sys.argv[1:])"
+_EXEC = "os.execvp(sys.argv[1], sys.argv[1:])"
+
+_AT_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(os.open(sys.argv.pop(1), os.O_RDWR), termios.TIOCSCTTY, 0)
+"""
+
+_DENIED = """
+import ctypes, os, struct, sys
+number, error = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+load, equal, give, allow, fail = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050000
+steps = [(load, 0, 0, 0), (equal, 0, 1, number), (give, 0, 0, fail | error), (give, 0, 0, allow)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+filter = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4]
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.addressof(filter), 0, 0) == 0, ctypes.get_errno()  # PR_SET_SECCOMP
+"""
 
 
 def twistd(python: str = sys.executable) -> list[str]:
@@ -31,6 +50,17 @@ def twistd(python: str = sys.executable) -> list[str]:
 def limited(soft: int, hard: int) -> list[str]:
     """A command to put before another, which then has these limits on open files."""
     return [sys.executable, "-c", _LIMITS.format(soft, hard) + _EXEC]
+
+
+def at_a_terminal(path: str) -> list[str]:
+    """Likewise, and which has the terminal at *path* as its controlling one."""
+    return [sys.executable, "-c", _AT_A_TERMINAL + _EXEC, path]
+
+
+def denied(number: int, error: int) -> list[str]:
+    """Likewise, and which is told *error* when it makes the system call of that number: see
+    seccomp(2)."""
+    return [sys.executable, "-c", _DENIED + _EXEC, str(number), str(error)]
 
 
 class Unprivileged:

@@ -79,6 +79,16 @@ def group(pid: int) -> int:
     return int(_stat(pid)[2])
 
 
+def session(pid: int) -> int:
+    """The session."""
+    return int(_stat(pid)[3])
+
+
+def has_terminal(pid: int) -> bool:
+    """Whether it has a controlling terminal."""
+    return int(_stat(pid)[4]) != 0
+
+
 def ticks(pid: int) -> int:
     """Of CPU time, in user and in kernel mode."""
     return sum(map(int, _stat(pid)[11:13]))

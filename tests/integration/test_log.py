@@ -6,11 +6,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from . import applications
+from .applications import Application, Start
 from .clients import ask, connect, read_to_end, talk
-from .harness import Server
+from .commands import twistd
+from .harness import LOOPBACK, Server
 from .processes import wait_until
+
+run = applications.run
 
 
 def test_quiet_leaves_out_the_lines_of_every_connection(
@@ -57,6 +66,35 @@ def test_print_writes_what_comes_to_standard_output(
     assert ask(server.address, b"somebody else\n") == b"SOMEBODY ELSE\n"
     written = server.log_file.read_bytes
     wait_until(lambda: question in written() and b"somebody else\n" in written(), "the print")
+
+
+_TO = {
+    "full": ("os.dup2(os.open('/dev/full', os.O_WRONLY), 1)", "No space left on device"),
+    "gone": ("read, write = os.pipe(); os.close(read); os.dup2(write, 1)", "Broken pipe"),
+}
+"""What standard output is made, and what the system says when it is written to."""
+
+
+def _printing(folder: Path, where: str, launcher: str) -> Application:
+    code = f"import os, sys; {_TO[where][0]}; os.execv(sys.argv[1], sys.argv[1:])"
+    before = [sys.executable, "-c", code, *twistd(), "-n", "--pidfile=", "--logfile=log"]
+    options = ["forkecho", "--print", f"--launcher={launcher}", "-l", LOOPBACK]
+    return Application(folder, *before, *options)
+
+
+@pytest.mark.parametrize("where", _TO)
+def test_connections_are_answered_though_nothing_can_be_printed(
+    run: Start, launcher: str, where: str
+) -> None:
+    server = run(_printing, where=where, launcher=launcher)
+    for number in range(5):
+        assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0", times=5)
+    told = server.find(
+        rf"child wrote pid=(\d+): standard output cannot be written: {_TO[where][1]}"
+    )
+    # all children of a template say so once
+    assert len(told) == (1 if launcher == "fork" else 5)
 
 
 def test_nothing_that_comes_is_written_unless_asked_for(serve: Callable[..., Server]) -> None:

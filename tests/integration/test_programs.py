@@ -173,6 +173,23 @@ def test_what_a_program_writes_to_standard_error_is_logged(
     server.wait_for(rf"child ended peer=\S+ pid={pid} exit=3")
 
 
+def test_the_log_tells_a_programs_peak_memory_where_that_is_not_the_servers(
+    serve: Serve,
+) -> None:
+    mebibytes = 128
+    code = f"block = b'x' * ({mebibytes} << 20) if sys.stdin.read(1) == 'm' else b''"
+    server = forkserve_program(serve, *python_program(code))
+    assert ask(server.address, b"more") == ask(server.address, b"less") == b""
+    server.wait_for("child ended", times=2)
+    lines = [line for line in server.log().splitlines() if "child ended" in line]
+    much, little = (re.search(r" cpu=\d+\.\d{3}(?: memory=(\d+)K)?$", line) for line in lines)
+    assert much
+    assert little
+    assert mebibytes << 10 < int(much[1]) < 2 * mebibytes << 10
+    # less than the server itself has, whose memory it was started in
+    assert little[1] is None
+
+
 def test_a_program_that_dies_of_a_signal_is_told_so(serve: Serve) -> None:
     server = forkserve_program(serve, "sh", "-c", "kill -TERM $$")
     assert ask(server.address, b"") == b""

@@ -16,8 +16,9 @@ import pytest
 from .certificates import Authority, secured
 from .clients import read, read_to_end
 from .harness import Server
-from .processes import DEADLINE, children, state, wait_until
+from .processes import DEADLINE, children, descriptors, state, wait_until
 from .serving import Serve, forkserve, forkserve_program, need
+from .test_what_children_hold import inode_of_servers_end
 
 KINDS = ["plain:upper", "requests_of:UpperBytes", "coroutines:upper", "protocols:Upper", "program"]
 """One of each kind that uppercases; a program can only be asked to with letters in upper case."""
@@ -182,6 +183,22 @@ def test_a_handler_that_fails_over_tls_is_told_so(
         except OSError:
             assert "signal" in ending
     server.wait_for(rf"child ended peer=\S+ pid={pid} {ending}")
+
+
+@pytest.mark.parametrize("kind", ["coroutines:upper", "protocols:Upper", "program"])
+def test_where_the_child_pumps_the_handlers_process_does_not_hold_the_peers_connection(
+    serve: Serve, authority: Authority, kind: str
+) -> None:
+    server = serve_kind(serve, authority, kind)
+    with secured(server.address, authority.context()) as connection:
+        connection.sendall(b"HELLO")
+        assert read(connection, 5) == b"HELLO"
+        pid = server.child_of(connection)
+        (pumped,) = children(pid)
+        peers = inode_of_servers_end(connection)
+        assert peers in descriptors(pid).values()
+        assert peers not in descriptors(pumped).values()
+        connection.unwrap()
 
 
 def test_nobody_is_left_of_a_program_that_does_not_end_at_shutdown(

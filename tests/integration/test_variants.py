@@ -141,9 +141,9 @@ def test_spawned_children_are_waited_for_with_what_they_used(
     for number in range(10):
         assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0 ", times=10)
-    used = server.find(r"child ended .* cpu=(\d+\.\d{3}) memory=(\d+)K")
+    used = server.find(r"child ended .* cpu=(\d+\.\d{3})")
     assert len(used) == 10, server.tell()
-    assert all(0 < float(cpu) < 60 and int(memory) > 1_000 for cpu, memory in used)
+    assert all(0 < float(cpu) < 60 for (cpu,) in used)
     wait_until(lambda: not zombies(server.pid), "every child to be waited for")
 
 

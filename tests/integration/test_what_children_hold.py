@@ -19,7 +19,7 @@ import pytest
 
 from twisted_fork import inside
 
-from .clients import connect, talk
+from .clients import ask, connect, talk
 from .commands import limited
 from .harness import Server
 from .processes import children, descriptors, group, mapped, open_files
@@ -180,3 +180,19 @@ def test_nothing_of_the_childrens_side_imports_twisted(module: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(inside.__path__[0]).parents[1])}
     printed = subprocess.check_output([sys.executable, "-S", "-c", code], env=environment)
     assert printed == b"[]\n"
+
+
+@pytest.mark.parametrize("options", [["-k1"], ["-k2"]], ids=" ".join)
+def test_what_is_opened_is_closed_again_as_development_mode_sees(
+    serve: Callable[..., Server], launcher: str, options: list[str]
+) -> None:
+    before = ["env", "PYTHONDEVMODE=1"]
+    for spares in (0, 2):
+        # twistd itself leaves standard input unclosed, which it is told of
+        server = serve(*options, before=before, launcher=launcher, spares=spares, noisy=True)
+        for _ in range(3):
+            assert ask(server.address, b"hello") == b"HELLO"
+        server.stop()
+        server.wait_until_over()
+        assert "child ended" in server.log()
+        assert "Warning" not in server.log()

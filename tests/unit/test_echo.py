@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted_fork import wire
-from twisted_fork.inside import echo
+from twisted_fork.inside import echo, printing
 
 from .cases import Case
+from .processes import forked, status_of
 
 MEBIBYTE = 1024 * 1024
 
@@ -249,6 +250,24 @@ class CopyTests(Case):
             ours.shutdown(socket.SHUT_WR)
             self.assertEqual(received(theirs), b"HELLO, WORLD")
         self.assertEqual(written, [b"hel", b"lo,", b" wo", b"rld"])
+
+    def test_a_full_standard_output_that_does_not_block_is_waited_for(self) -> None:
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        os.set_blocking(write, False)
+        question = bytes(MEBIBYTE)  # more than a pipe holds
+
+        def run() -> None:
+            os.dup2(write, 1)
+            printing.copy(question)
+            os._exit(0)
+
+        pid = forked(run)
+        os.close(write)
+        printed = b""
+        while piece := os.read(read, MEBIBYTE):
+            printed += piece
+        self.assertEqual((len(printed), status_of(pid)), (MEBIBYTE, 0))
 
 
 def received(peer: socket.socket) -> bytes:

@@ -21,6 +21,7 @@ from .fakes import journal_of
 PEER = "192.0.2.1:5000"
 
 USAGE = resource.struct_rusage((0.5, 0.25, 9000, *[0] * 13))
+MEMORY_UNKNOWN = resource.struct_rusage((0.5, 0.25, *[0] * 14))
 
 
 def after_a_mistake(j: Journal) -> None:
@@ -52,6 +53,10 @@ PER_CONNECTION: list[tuple[Callable[[Journal], None], str]] = [
         lambda j: j.ended(PEER, 7, "exit=0", 2, (3, 4), USAGE),
         f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 received=3 sent=4"
         " cpu=0.750 memory=9000K",
+    ),
+    (
+        lambda j: j.ended(PEER, 7, "exit=0", 2, None, MEMORY_UNKNOWN),
+        f"child ended peer={PEER} pid=7 exit=0 seconds=2.000 cpu=0.750",
     ),
     (
         lambda j: j.ended(PEER, 7, "exit=0", 2),
@@ -118,6 +123,10 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     (
         after_a_fault,
         f"fault peer={PEER} pid=7 where=test_journal.py:{FAULT_AT} reason='KeyError: 3'",
+    ),
+    (
+        lambda j: j.indirect(),
+        "programs are executed by children: posix_spawn(3) of this Python begins no session",
     ),
     (lambda j: j.template_ready(7), "template ready pid=7"),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 from collections.abc import Callable
@@ -137,6 +138,7 @@ class ApplyTests(Case):
                 setuid=record("setuid"),
             ),
             mock.patch.object(inside, "_no_new_privileges", record("no_new_privs")),
+            mock.patch.object(inside, "leave_keyring", record("leave_keyring")),
         ):
             inside.apply(told)
         return made
@@ -159,9 +161,65 @@ class ApplyTests(Case):
         made = self.calls(nice=-1, umask=0o77, user="nobody", group="daemon", open_files=9)
         self.assertEqual(
             [name for name, *_ in made],
-            ["setrlimit", "setpriority", "umask", "setgroups", "setgid", "setuid", "no_new_privs"],
+            [
+                "setrlimit",
+                "setpriority",
+                "umask",
+                "leave_keyring",
+                "setgroups",
+                "setgid",
+                "setuid",
+                "no_new_privs",
+            ],
         )
-        self.assertEqual(made[3:6], [("setgroups", []), ("setgid", 1), ("setuid", 65534)])
+        self.assertEqual(made[4:7], [("setgroups", []), ("setgid", 1), ("setuid", 65534)])
+
+    def test_a_session_keyring_is_begun_while_who_it_was_is_its_owner(self) -> None:
+        made = self.calls(user="nobody")
+        self.assertEqual(
+            [name for name, *_ in made],
+            ["leave_keyring", "setgroups", "setgid", "setuid", "no_new_privs"],
+        )
+
+    def test_who_keeps_its_user_keeps_its_keyring(self) -> None:
+        self.assertNotIn(("leave_keyring",), self.calls(group="daemon"))
+
+    def keyring(self, failure: int) -> None:
+        """Begin one, and be told that."""
+        library = mock.Mock()
+        library.syscall.return_value = -1
+        with (
+            mock.patch.object(ctypes, "PyDLL", return_value=library),
+            mock.patch.object(ctypes, "get_errno", return_value=failure),
+        ):
+            inside.leave_keyring()
+
+    def test_where_there_are_no_keyrings_there_is_none_to_leave(self) -> None:
+        self.keyring(errno.ENOSYS)
+        self.keyring(errno.EPERM)
+        self.patch(inside, "_SYS_KEYCTL", {})
+        self.keyring(errno.EIO)
+
+    def test_a_keyring_that_cannot_be_left_is_an_error(self) -> None:
+        self.patch(inside, "_SYS_KEYCTL", {os.uname().machine: 1})
+        with self.assertRaises(OSError) as caught:
+            self.keyring(errno.ENOMEM)
+        self.assertEqual(caught.exception.errno, errno.ENOMEM)
+
+    def apply_without_keyring(self, failure: int) -> None:
+        told = dict.fromkeys(self._names())
+        calls = mock.Mock(side_effect=OSError(failure, "why"))
+        with mock.patch.multiple(os, setuid=mock.Mock(), setgroups=mock.Mock()):
+            self.patch(inside, "leave_keyring", calls)
+            inside.apply({**told, "uid": 65534})
+
+    def test_too_many_keyrings_are_no_reason_not_to_serve(self) -> None:
+        self.apply_without_keyring(errno.EDQUOT)
+
+    def test_any_other_trouble_with_keyrings_is_one_and_names_the_option(self) -> None:
+        with self.assertRaises(OSError) as caught:
+            self.apply_without_keyring(errno.ENOMEM)
+        self.assertEqual(caught.exception.filename, "--user")
 
     def test_a_limit_that_cannot_be_applied_is_an_error(self) -> None:
         library = mock.Mock()

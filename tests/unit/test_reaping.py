@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.internet.process import reapAllProcesses, reapProcessHandlers
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from twisted_fork import calls
+from twisted_fork import calls, reaping
 from twisted_fork.reaping import ForkedProcess, Sweep, reason_for, start_process
 
 from .cases import Case
@@ -268,8 +269,15 @@ class StartProcessTests(ProcessCase):
         self.assertEqual(self.how_it_ended(), (3, None))
         self.assertTrue(self.is_gone(process.pid))
         assert process.usage is not None
-        self.assertGreater(process.usage.ru_maxrss, 0)
+        self.assertGreater(process.usage.ru_utime + process.usage.ru_stime, 0)
+        self.assertEqual(process.usage.ru_maxrss, 0, "a shell has less memory than this process")
         self.assertEqual(self.reactor.readers, [])
+
+    def test_what_it_has_used_is_told_if_it_is_more_than_we_have(self) -> None:
+        used = resource.struct_rusage((0.5, 0.25, 2**40, *range(13)))
+        less = resource.struct_rusage((0.5, 0.25, 1, *range(13)))
+        self.assertEqual(reaping._without_ours(used), used)
+        self.assertEqual(tuple(reaping._without_ours(less)), (0.5, 0.25, 0, *range(13)))
 
     def test_twisted_knows_nothing_of_it_any_more(self) -> None:
         process = self.start()

@@ -13,9 +13,9 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from twisted_fork import descriptors, forking, starting, wire
+from twisted_fork import descriptors, forking, starting, system, wire
 from twisted_fork.child import ChildProtocol
-from twisted_fork.handler import Echo, InvalidHandler
+from twisted_fork.handler import Echo, InvalidHandler, Program
 from twisted_fork.inside import start
 from twisted_fork.listening import CannotListen
 from twisted_fork.script import serve
@@ -330,3 +330,24 @@ class StoppingTests(ServiceCase):
     def test_raising_the_limit_is_not_done_before_it_starts(self) -> None:
         self.patch(descriptors, "raise_limit", None)
         self.service().open_ports()
+
+
+class ProgramTests(ServiceCase):
+    """Who executes a program."""
+
+    def started_with_program(self) -> None:
+        service = ForkingService([LOCAL], Program(["cat"]), Settings(), reactor=self.reactor)
+        self.patch(service, "_journal", journal_of(self.lines))
+        service.startService()
+        self.turn()
+
+    def test_it_is_executed_by_the_reactor_process(self) -> None:
+        self.started_with_program()
+        self.assertEqual(self.reactor.started, [])
+        self.assertEqual(len(self.lines), 1)
+
+    def test_where_that_cannot_begin_a_session_it_is_executed_by_children(self) -> None:
+        self.patch(system, "can_begin_sessions", lambda: False)
+        self.started_with_program()
+        self.assertEqual(len(self.reactor.started), 1)
+        self.assertIn("programs are executed by children", self.lines[0])

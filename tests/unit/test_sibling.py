@@ -120,6 +120,38 @@ class ProbeTests(Case):
             done.stdout, "clone3: Function not implemented; clone: Function not implemented\n"
         )
 
+    def test_where_only_children_can_be_made_it_says_so(self) -> None:
+        # A probe that makes no sibling would find nothing wrong.
+        done = python(
+            "import ctypes, errno\nfrom twisted_fork.inside import sibling\n"
+            "cloner = sibling.Cloner()\n"
+            "made = cloner._syscall\n"
+            "def refuse(number, flags, *rest):\n"
+            "    flags = getattr(flags, '_obj', flags)\n"
+            "    flags = getattr(flags, 'flags', getattr(flags, 'value', 0))\n"
+            "    if flags & sibling._CLONE_PARENT:\n"
+            "        ctypes.set_errno(errno.EPERM)\n"
+            "        return -1\n"
+            "    return made(number, *cloner._call[1:])\n"
+            "cloner._syscall = refuse\n"
+            "try:\n    cloner.probe()\n"
+            "except sibling.Unsupported as why:\n    print(why)\n"
+        )
+        self.assertEqual(
+            (done.stdout, done.stderr),
+            ("clone3: Operation not permitted; clone: Operation not permitted\n", ""),
+        )
+
+    def test_a_call_that_kills_who_makes_it_is_not_to_be_had(self) -> None:
+        done = python(
+            "import os\nfrom twisted_fork.inside import sibling\n"
+            "cloner = sibling.Cloner()\n"
+            "cloner._syscall = lambda *call: os.kill(os.getpid(), 9)\n"
+            "try:\n    cloner.probe()\n"
+            "except sibling.Unsupported as why:\n    print(why)\n"
+        )
+        self.assertEqual((done.stdout, done.stderr), ("clone3: signal 9; clone: signal 9\n", ""))
+
     def test_an_unknown_machine_is_named(self) -> None:
         with self.assertRaisesRegex(sibling.Unsupported, "clone's number on vax is not known"):
             sibling.Cloner().use_clone("vax")

@@ -100,7 +100,7 @@ class TemplateTests(Case):
         with peer:
             peer.sendall(b"hello\n")
             self.assertEqual(peer.recv(100), b"HELLO\n")
-            self.assertEqual(os.getpgid(pid), pid)
+            self.assertEqual((os.getpgid(pid), os.getsid(pid)), (pid, pid))
             held = os.listdir(f"/proc/{pid}/fd")
             self.assertEqual(len(held), 4, "it holds more than streams and a connection")
         self.assertEqual(status_of(pid), 0)

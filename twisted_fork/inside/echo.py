@@ -7,7 +7,6 @@ The rules are in Uppercase, which does no I/O; serve is its loop over a socket.
 from __future__ import annotations
 
 import _socket
-import os
 
 from twisted_fork.inside import closing
 
@@ -217,14 +216,13 @@ def serve_secured(
 
 def serve_secured_and_print(connection: _socket.socket) -> None:
     """As serve_secured; what is received is also written to standard output."""
-    serve_secured(connection, _copy_to_stdout)
+    from twisted_fork.inside.printing import copy
+
+    serve_secured(connection, copy)
 
 
 def serve_and_print(connection: _socket.socket) -> bool:
     """As serve; what is received is also written to standard output."""
-    return serve(connection, _copy_to_stdout)
+    from twisted_fork.inside.printing import copy
 
-
-def _copy_to_stdout(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
+    return serve(connection, copy)

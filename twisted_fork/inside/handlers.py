@@ -32,6 +32,9 @@ def load(orders: dict[str, Any]) -> tuple[Serve, Serve]:
     :raises BadHandler, OSError: see guest.Guest.
     """
     order = orders["handler"]
+    if order["kind"] == "echo" and order["print"]:
+        # before the first fork, see there
+        import twisted_fork.inside.printing  # noqa: F401
     if order["kind"] == "echo" and not orders["tls"]:
         serve = echo.serve_and_print_descriptor if order["print"] else echo.serve_descriptor
         return serve, echo.serve_descriptor

@@ -14,9 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["apply"]
+__all__ = ["apply", "leave_keyring"]
 
 _PR_SET_NO_NEW_PRIVS = 38
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_SYS_KEYCTL = {
+    "x86_64": 250,
+    "i686": 288,
+    "i386": 288,
+    "aarch64": 219,
+    "armv7l": 311,
+    "armv6l": 311,
+    "riscv64": 219,
+    "loongarch64": 219,
+    "ppc64le": 271,
+    "ppc64": 271,
+    "s390x": 280,
+}
+"""From the kernel's syscall tables."""
+
+_NO_KEYRINGS = (errno.ENOSYS, errno.EPERM)
+"""The kernel has none; or a seccomp filter denies keyctl(2), to children too."""
 
 _RESOURCES = {
     "cpu_seconds": resource.RLIMIT_CPU,
@@ -46,6 +66,14 @@ def apply(limits: dict[str, Any]) -> None:
         _do("--nice", os.setpriority, os.PRIO_PROCESS, 0, limits["nice"])
     if limits["umask"] is not None:
         os.umask(limits["umask"])
+    if limits["uid"] is not None:
+        try:
+            # while who we are is the owner of the new one: others of the user are kept out
+            leave_keyring()
+        except OSError as failure:
+            if failure.errno != errno.EDQUOT:
+                raise OSError(failure.errno, failure.strerror, "--user") from None
+            # where that is too many of them it has its template's, which is empty
     who = "--user" if limits["uid"] is not None else "--group"
     if limits["gid"] is not None:
         _do(who, os.setgroups, [])
@@ -54,6 +82,24 @@ def apply(limits: dict[str, Any]) -> None:
         _do(who, os.setuid, limits["uid"])
     if limits["no_new_privs"]:
         _do("--no-new-privs", _no_new_privileges)
+
+
+def leave_keyring() -> None:
+    """
+    Begin a session keyring, see session-keyring(7): the keys of the session that this process
+    was started in are not found through it.  Nothing is done where there are no keyrings.
+
+    :raises OSError: it cannot be had: ``EDQUOT`` if there are too many.
+    """
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is None:
+        return
+    library = ctypes.PyDLL(None, use_errno=True)
+    joined = ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING)
+    if library.syscall(ctypes.c_long(number), joined, None) < 0:
+        failure = ctypes.get_errno()
+        if failure not in _NO_KEYRINGS:
+            raise OSError(failure, os.strerror(failure))
 
 
 def _do(option: str, call: Callable[..., object], *arguments: object) -> None:

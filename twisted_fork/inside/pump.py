@@ -33,7 +33,7 @@ def through(secured: ssl.SSLSocket, serve: Callable[[socket.socket], None]) -> N
         status = 1
         try:
             ours.close()
-            secured.detach()
+            os.close(secured.detach())
             serve(theirs)
             status = 0
         except BaseException as raised:

@@ -14,7 +14,6 @@ SIGCHLD, whatever is asked for (copy_process in kernel/fork.c).
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import ctypes
 import errno
 import os
@@ -53,6 +52,10 @@ arguments in another order, and it has clone3."""
 _TID_BEFORE_TLS = {"x86_64", "loongarch64"}
 """Where clone's arguments end in ``child_tid, tls``; elsewhere in ``tls, child_tid``.
 See clone(2), "C library/kernel differences"."""
+
+
+_REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
+"""What says that a call is not to be had; whatever else fork(2) says may pass."""
 
 
 class Unsupported(Exception):
@@ -117,13 +120,12 @@ class Cloner:
         asked = library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0)
         return address.value or 0 if asked == 0 else 0
 
-    def use_clone(self, machine: str | None = None, also: int = 0) -> None:
+    def use_clone(self, machine: str | None = None) -> None:
         """
         Use ``clone`` from now on, for systems whose seccomp profile answers
         ``ENOSYS`` to ``clone3``.
 
         :param machine: as in os.uname(); this machine's by default.
-        :param also: more flags, such as an exit signal.
         :raises Unsupported: the number of clone on *machine* is not known.
         """
         machine = machine or os.uname().machine
@@ -133,7 +135,7 @@ class Cloner:
         nothing = ctypes.c_void_p(0)
         tid = ctypes.c_void_p(self._arguments.child_tid)
         tail = (tid, nothing) if machine in _TID_BEFORE_TLS else (nothing, tid)
-        flags = ctypes.c_ulong(self._arguments.flags | also)
+        flags = ctypes.c_ulong(self._arguments.flags)
         self._call = (ctypes.c_long(number), flags, nothing, nothing, *tail)
 
     def fork_sibling(self) -> int:
@@ -156,35 +158,45 @@ class Cloner:
 
     def probe(self) -> None:
         """
-        Find out which call works here, by forking a child that ends at once and
-        waiting for it.
+        Find out which call works here, by making it.
+
+        This process must have no child.
 
         :raises Unsupported: neither does; the message says why.
         :raises OSError: as fork(2): no process can be made just now.
         """
-        wanted = self._arguments.flags
-        self._arguments.flags = wanted & ~_CLONE_PARENT
-        self._arguments.exit_signal = _signal.SIGCHLD
         try:
-            self._try(errno.ENOSYS, errno.EPERM, errno.EINVAL)
+            self._try()
         except _Refused as refusal:
-            self.use_clone(also=_signal.SIGCHLD)
+            self.use_clone()
             try:
-                self._try(errno.ENOSYS, errno.EPERM, errno.EINVAL)
+                self._try()
             except _Refused as second:
                 raise Unsupported(f"clone3: {refusal}; clone: {second}") from second
-            self._arguments.flags = wanted
-            self.use_clone()
-        self._arguments.flags = wanted
-        self._arguments.exit_signal = 0
 
-    def _try(self, *refusals: int) -> None:
-        try:
-            pid = self.fork_sibling()
-        except OSError as failure:
-            if failure.errno in refusals:
-                raise _Refused(failure.strerror) from failure
-            raise
+    def _try(self) -> None:
+        """
+        Have a child fork its sibling, exactly as this process will fork its own: that is a
+        child of this process, which waits for both.
+        """
+        pid = os.fork()
         if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
+            status = 0
+            try:
+                self.fork_sibling()
+            except OSError as failure:
+                status = failure.errno or errno.EIO
+            os._exit(status)
+        try:
+            while True:
+                ended, status = os.wait()
+                if ended == pid:
+                    number = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            pass
+        if number < 0:
+            raise _Refused(f"signal {-number}")  # a seccomp filter may kill who makes a call
+        if number in _REFUSALS:
+            raise _Refused(os.strerror(number))
+        if number:
+            raise OSError(number, os.strerror(number))

@@ -29,7 +29,8 @@ fork and not in every child anew (ld.so(8)); nobody else shall inherit it."""
 def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     """
     Take the channel, receive the orders, and apply what they say about the process
-    itself: a process group of its own, and where modules are found.
+    itself: a session of its own, hence no controlling terminal, and where modules are
+    found.
 
     :raises SystemExit: the reactor process is gone.
     """
@@ -39,7 +40,7 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     if message is None:
         raise SystemExit(0)
     orders = orders_in(message)
-    os.setpgid(0, 0)
+    os.setsid()
     sys.path[:] = orders["path"]
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     os.environ.pop(EAGER_BINDING, None)

@@ -15,6 +15,7 @@ from twisted_fork.inside.account import Account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 __all__ = ["main"]
@@ -55,7 +56,7 @@ def main() -> NoReturn:
             wire.send(channel, wire.reply(message, wire.FAILED, failure.errno or 0))
         else:
             if pid == 0:
-                os._exit(_live(channel, work, message))
+                os._exit(_live(channel, work, message, os.setsid))
         for descriptor in message.descriptors:
             os.close(descriptor)
     os._exit(0)
@@ -69,7 +70,12 @@ def _take_streams(message: wire.Message) -> None:
     os.close(descriptor)
 
 
-def _live(template: _socket.socket, work: worker.Work, message: wire.Message) -> int:
+def _live(
+    template: _socket.socket,
+    work: worker.Work,
+    message: wire.Message,
+    leave: Callable[[], object],
+) -> int:
     """
     A new child's life.  First it says that it lives, over the template's channel, which
     it then closes.
@@ -78,6 +84,7 @@ def _live(template: _socket.socket, work: worker.Work, message: wire.Message) ->
     channel has ended, every child that was forked has said so or is dead.  Until it has
     said so it stays in the template's process group, where it can be found.
 
+    :param leave: gives it a session, hence a process group, of its own.
     :returns: its exit status.
     """
     number = message.number
@@ -89,18 +96,21 @@ def _live(template: _socket.socket, work: worker.Work, message: wire.Message) ->
             worker.rehearse(work)
         wire.send(template, wire.reply(message, wire.ALIVE, os.getpid()))
         template.close()
-        os.setpgid(0, 0)
+        leave()
+        return worker.live(work, channel, message if number & wire.CARRIES_CONNECTION else None)
     except BaseException as raised:
         return worker.report(raised)
-    return worker.live(work, channel, message if number & wire.CARRIES_CONNECTION else None)
+    finally:
+        if channel is not None:
+            channel.close()
 
 
 def _rehearse(work: worker.Work) -> None:
     """
     Run the whole path of a child here, but for its fork and its end.
 
-    It leaves the process group as it is: this process leads it already.  Handlers other
-    than the echo are not run, since nobody knows what they would do.
+    It leaves the session as it is: this process leads it already.  Handlers other than the
+    echo are not run, since nobody knows what they would do.
     """
     handler, work.serve = work.serve, work.rehearsal
     account = work.account
@@ -124,7 +134,7 @@ def _rehearse(work: worker.Work) -> None:
         connection.close()
         message = wire.receive(template)
         assert message is not None
-        _live(template, work, message)
+        _live(template, work, message, os.getppid)
         for used in (reactor_process, further, peer):
             used.close()
     work.serve, work.limit, work.account = handler, limit, account

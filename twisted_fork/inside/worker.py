@@ -58,8 +58,10 @@ def _limiting(limits: dict[str, Any] | None) -> Callable[[], None] | None:
     """What applies *limits* to a child."""
     if limits is None:
         return None
-    from twisted_fork.inside.limits import apply
+    from twisted_fork.inside.limits import apply, leave_keyring
 
+    if limits["uid"] is not None:
+        leave_keyring()
     return lambda: apply(limits)
 
 

@@ -1,0 +1,105 @@
+"""
+A system that denies what is needed: one line at start, exit status 1; or the server works as
+well as anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .clients import ask
+from .commands import denied, twistd
+from .serving import Serve, forkserve_program, need, refusal
+
+CLONE3 = 435
+PIDFD_OPEN = 434
+"""The same on every architecture."""
+
+SERVERS = {
+    "fork": ["forkecho", "--launcher=fork"],
+    "spawn": ["forkecho", "--launcher=spawn"],
+    "program": ["forkserve", "--", "cat"],
+}
+
+_LOST = "import os, sys; os.mkdir('lost'); os.chdir('lost'); os.rmdir('../lost'); "
+_EXEC = "os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def refused(folder: Path, before: list[str], words: list[str]) -> str:
+    """The one line that a server ends with before it has opened its port."""
+    command, *options = words
+    listen = ["-l", f"unix:{folder / 'socket'}"]
+    words = [*before, *twistd(), "-n", "--pidfile=", command, *listen, *options]
+    return refusal(folder, command, words)
+
+
+@pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+def test_where_ends_of_children_cannot_be_seen_the_server_is_refused(
+    folder: Path, words: list[str], error: int
+) -> None:
+    line = refused(folder, denied(PIDFD_OPEN, error), words)
+    assert f"pidfd_open(2): {os.strerror(error)}; it takes Linux 5.3 or newer" in line
+
+
+def posix_spawn_works(before: list[str]) -> bool:
+    """Newer C libraries use clone3 for it, and older ones do not."""
+    code = "import os; os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"
+    command = [*before, sys.executable, "-c", code]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
+def test_where_clone3_is_not_permitted_the_server_is_refused_or_works(
+    serve: Serve, folder: Path, words: list[str]
+) -> None:
+    before = denied(CLONE3, errno.EPERM)
+    if not posix_spawn_works(before):
+        line = refused(folder, before, words)
+        assert "posix_spawn(3): Operation not permitted; a seccomp filter has to" in line
+    elif words[0] == "forkecho":
+        server = serve(before=before, launcher=words[1].partition("=")[2])
+        assert ask(server.address, b"hello") == b"HELLO"
+    else:
+        server = forkserve_program(serve, "cat", before=before)
+        assert ask(server.address, b"hello") == b"hello"
+
+
+def test_where_clone3_does_not_exist_all_is_well(serve: Serve, launcher: str) -> None:
+    server = serve(before=denied(CLONE3, errno.ENOSYS), launcher=launcher)
+    assert ask(server.address, b"hello") == b"HELLO"
+
+
+def test_where_clone3_does_not_exist_programs_are_executed_too(serve: Serve) -> None:
+    server = forkserve_program(serve, "cat", before=denied(CLONE3, errno.ENOSYS))
+    assert ask(server.address, b"hello") == b"hello"
+
+
+@pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
+def test_in_a_folder_that_does_not_exist_any_more_the_server_is_refused(
+    folder: Path, words: list[str]
+) -> None:
+    before = [sys.executable, "-c", _LOST + _EXEC]
+    line = refused(folder, before, words)
+    assert "the working directory does not exist any more; start in another" in line
+
+
+@pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
+def test_without_proc_the_server_is_refused(folder: Path, words: list[str]) -> None:
+    before = [need("unshare"), "--mount", "--pid", "--fork"]
+    before += [] if os.geteuid() == 0 else ["--map-root-user"]
+    before += ["sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    line = refused(folder, before, words)
+    assert "/proc has to be mounted, and readable: /proc/self/fd: No such file" in line
+
+
+def test_printing_to_a_standard_output_that_is_closed_is_refused(folder: Path) -> None:
+    before = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    line = refused(folder, before, ["forkecho", "--print"])
+    assert line.endswith("--print takes a standard output that is open")

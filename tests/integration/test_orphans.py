@@ -1,0 +1,75 @@
+"""
+Orphans of programs, where they become children of the server: none stays a zombie, and
+nobody's exit status is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from . import applications
+from .applications import Application, Start
+from .clients import connect, read_to_end
+from .commands import twistd
+from .harness import LOOPBACK
+from .processes import children, state, wait_until
+from .serving import need
+
+run = applications.run
+
+_SUBREAPER = (
+    "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0;"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""PR_SET_CHILD_SUBREAPER"""
+
+_PROGRAM = "exec 3<&0; {} cat <&3 >/dev/null & exit 3"
+"""Ends at once, and leaves somebody behind, who ends when the peer does."""
+
+
+def _subreaper(folder: Path, program: str) -> Application:
+    return _server(folder, program, sys.executable, "-c", _SUBREAPER)
+
+
+def _first_process(folder: Path, program: str) -> Application:
+    root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return _server(folder, program, need("unshare"), *root, "--pid", "--fork", "--mount-proc")
+
+
+def _server(folder: Path, program: str, *before: str) -> Application:
+    options = ["-n", "--pidfile=", "forkserve", "-l", LOOPBACK, "--", "sh", "-c", program]
+    return Application(folder, *before, *twistd(), *options)
+
+
+@pytest.mark.parametrize("how", [_subreaper, _first_process], ids=["subreaper", "first process"])
+@pytest.mark.parametrize("leads", ["", "setsid"])
+def test_orphans_are_waited_for_and_exit_statuses_are_kept(
+    run: Start, how: Callable[..., Application], leads: str
+) -> None:
+    application = run(how, _PROGRAM.format(leads))
+    server = application.pid if how is _subreaper else children(application.pid).pop()
+    clients = []
+    for number in range(5):
+        clients.append(connect(application.address))
+        application.wait_for(r"child ended peer=\S+ pid=\d+ exit=3", times=number + 1)
+    orphans = children(server)
+    wait_until(lambda: {*map(state, orphans)} == {"S"}, "five orphans that wait")
+    assert len(orphans) == 5
+    for client in clients:
+        client.close()
+    wait_until(lambda: {*map(state, orphans)} == {""}, "all orphans to be waited for")
+    # and connections go on being served, and told about
+    with connect(application.address) as another:
+        application.wait_for(r"child ended peer=\S+ pid=\d+ exit=3", times=6)
+        another.shutdown(1)
+        assert read_to_end(another) == b""
+    wait_until(lambda: children(server) == set(), "the last orphan to be waited for")
+    os.kill(server, signal.SIGTERM)
+    wait_until(application.is_over, "the server's end")
+    assert application.exit_status == 0
