@@ -9,12 +9,14 @@ import resource
 from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.stderr import MOST_KEPT
 from twisted_fork.traffic import kept
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
-_OWN = 64
-"""For ports, the log, the template, pipes, and what an application opens besides."""
+_OWN = 64 + MOST_KEPT
+"""For ports, the log, the template, pipes, and what an application opens besides; and for the
+standard error of who has ended."""
 
 _ON_THEIR_WAY = 64
 """Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
@@ -33,34 +35,48 @@ def raise_limit() -> tuple[int, int]:
     return before
 
 
-def _per_child(settings: Settings, listens: bool) -> int:
-    """A busy child costs a pidfd; a channel if it lives on, is spawned or listened to; and
-    its connection if accounts are kept of it."""
-    lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 1 + (lives_on or listens) + kept(settings)
+def _per_child(settings: Settings, listens: bool, direct: bool) -> int:
+    """A busy child costs a pidfd; a channel if it lives on, is spawned or listened to; its
+    standard error if it is spawned or a program that is executed directly; and its connection
+    if accounts are kept of it."""
+    spawned = settings.launcher == "spawn" and not direct
+    lives_on = settings.connections_per_child > 1 or spawned
+    return 1 + (lives_on or listens) + (spawned or direct) + kept(settings)
 
 
-def needed(settings: Settings, in_use: int, listens: bool = False) -> int:
+def _besides(settings: Settings, direct: bool) -> int:
+    """What is open however many children are busy: a spare has a pidfd and a channel, and its
+    standard error if it is spawned."""
+    spares = 0 if direct else settings.spare_children * (2 + (settings.launcher == "spawn"))
+    return _OWN + _ON_THEIR_WAY + spares
+
+
+def needed(settings: Settings, in_use: int, listens: bool = False, direct: bool = False) -> int:
     """
     How many descriptors the reactor process needs at most.
 
     :param listens: the application wants the messages of handlers.
+    :param direct: children are programs that the reactor process executes.
     """
-    children = settings.max_children * _per_child(settings, listens)
-    return in_use + _OWN + _ON_THEIR_WAY + 2 * settings.spare_children + children
+    children = settings.max_children * _per_child(settings, listens, direct)
+    return in_use + _besides(settings, direct) + children
 
 
-def most_children(settings: Settings, in_use: int, limit: int, listens: bool = False) -> int:
+def most_children(
+    settings: Settings, in_use: int, limit: int, listens: bool = False, direct: bool = False
+) -> int:
     """How many children fit under *limit*; 0 or less if none does.  See needed."""
-    rest = limit - in_use - _OWN - _ON_THEIR_WAY - 2 * settings.spare_children
-    return rest // _per_child(settings, listens)
+    rest = limit - in_use - _besides(settings, direct)
+    return rest // _per_child(settings, listens, direct)
 
 
-def check(settings: Settings, listens: bool = False, in_use: int | None = None) -> None:
+def check(
+    settings: Settings, listens: bool = False, direct: bool = False, in_use: int | None = None
+) -> None:
     """
     See that all children fit.
 
-    :param listens: see needed.
+    :param listens: see needed, and *direct* likewise.
     :param in_use: descriptors that are open already; by default, this process's.
     :raises InvalidSetting: they do not; it names the number that would.
     """
@@ -69,9 +85,9 @@ def check(settings: Settings, listens: bool = False, in_use: int | None = None) 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 2**31 - 1
-    wanted = needed(settings, in_use, listens)
+    wanted = needed(settings, in_use, listens, direct)
     if wanted > limit:
-        most = most_children(settings, in_use, limit, listens)
+        most = most_children(settings, in_use, limit, listens, direct)
         fits = f"--max-children {most} would fit" if most > 0 else "use fewer spare children"
         raise InvalidSetting(
             f"--max-children cannot be {settings.max_children!r}: it needs"

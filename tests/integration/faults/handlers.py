@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -139,6 +140,33 @@ def floods_newlines(connection: Connection) -> None:
     for _ in range(64):
         _write(b"\n" * 65536)
     connection.sendall(b"done")
+
+
+def goes_on_flooding(connection: Connection) -> None:
+    """Leaves a descendant behind that writes ends of lines for as long as its peer stays."""
+    if os.fork() == 0:
+        os.setsid()
+        signal.alarm(120)
+        connection.sendall(b"%d" % os.getpid())
+        with suppress(OSError):  # nobody hears it any more
+            while not select.select([connection], [], [], 0)[0]:
+                os.write(2, b"\n" * 65536)
+        os._exit(0)
+    connection.close()
+
+
+def goes_on_writing_letters(connection: Connection) -> None:
+    """So do several, a byte at a time, so that each has to be read by itself."""
+    for _ in range(4):
+        if os.fork() == 0:
+            os.setsid()
+            signal.alarm(120)
+            with suppress(OSError):
+                while not select.select([connection], [], [], 0)[0]:
+                    os.write(2, b"x")
+            os._exit(0)
+    connection.sendall(b"done")
+    connection.close()
 
 
 def tells(connection: Connection) -> None:
