@@ -6,15 +6,18 @@ Unix stream socket for its standard error; a template's children share that of t
 The kernel says with every piece who wrote it (SO_PASSCRED, see unix(7)), so nobody can write in
 another's name.  systemd's journal does the same.
 
-Whatever is written, little of a turn of the reactor goes into it: what is read at once is
-bounded, and so is what is logged, see Tap.
+Theory of operation.  Whatever is written, little of a turn of the reactor goes into it.  All
+sockets are in one epoll set, which is looked at once in _PAUSE at most: so a program that ends
+costs no turn for the end of its standard error, which is read, and closed, when it is waited
+for.  In _PAUSE no more than _MOST_READS pieces are read, and as many at ends of children; the
+rest is left to the kernel, and who writes it waits.  What is logged of them is Tap's to say.
 """
 
 from __future__ import annotations
 
 import _socket
 import os
-import socket
+import select
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -35,14 +38,13 @@ ended first."""
 
 _CREDENTIALS = struct.Struct("=iII")
 
-_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
+_ANCILLARY = _socket.CMSG_SPACE(_CREDENTIALS.size)
 
 _READ = 16 * 1024
 
-_MOST_READS = 256
-"""Pieces that are read at ends of children, however many end, until _PAUSE has passed."""
+_MOST_READS = 128
 
-_PAUSE = 0.02
+_PAUSE = 0.01
 
 _PATIENCE = 1.0
 """Seconds until what went wrong is tried again."""
@@ -60,10 +62,10 @@ class Stream:
     def __init__(self, streams: StandardError, give: Callable[[int], object] | None) -> None:
         self._all = streams
         self._give = give
-        self.pid = 0
         self._inode = 0
         self._ended = False
         self._socket: _socket.socket
+        self.pid = 0
 
     def open(self) -> _socket.socket:
         """
@@ -72,8 +74,9 @@ class Stream:
         :returns: the end for the process.
         :raises OSError: out of descriptors or memory.
         """
-        self._socket, theirs = _pair()
+        self._socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
+            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
             self._all.opened(self, shared=self._give is not None)
             if self._give is not None:
                 self._inode = os.fstat(theirs.fileno()).st_ino
@@ -87,22 +90,11 @@ class Stream:
         """The process that it was made for has ended: log what it wrote; others may go on."""
         if not self._ended:
             self._ended = True
-            self._all.owner_ended(self, self.pid)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anybody may still be heard."""
-        return self._socket.fileno() >= 0
+            self._all.owner_ended(self)
 
     def fileno(self) -> int:
+        """Negative when nobody is heard any more."""
         return self._socket.fileno()
-
-    def doRead(self) -> None:
-        self.read()
-
-    def raised(self) -> None:
-        """Whatever it was about, read on a moment later."""
-        self._all.pause(self)
 
     def read(self) -> bool:
         """
@@ -111,7 +103,7 @@ class Stream:
         :returns: whether there may be more.
         """
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(_READ, _ANCILLARY)
+            data, ancillary, _, _ = self._socket.recvmsg(_READ, _ANCILLARY, _socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
@@ -122,15 +114,16 @@ class Stream:
             return False
         pid = 0
         for level, kind, credentials in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_CREDENTIALS:
                 pid = _CREDENTIALS.unpack(credentials)[0]
         self._all.tap.wrote(pid, data)
         return True
 
     def close(self) -> None:
         """Nobody who has it is heard any more."""
-        if self.is_open:
-            self._all.closing(self)
+        fd = self._socket.fileno()
+        if fd >= 0:
+            self._all.closing(self, fd)
             self._socket.close()
 
     def _look_who_has_it(self) -> None:
@@ -139,7 +132,7 @@ class Stream:
         again gains nothing."""
         if self._give is not None and not self._ended and self._is_held():
             self._all.journal.stderr_shut_down()
-            self._all.again(self, self._renew)
+            self._all.renew_later(self)
 
     def _is_held(self) -> bool:
         """Whether the process still has it; a handler may have put something else there."""
@@ -148,7 +141,11 @@ class Stream:
         except OSError:
             return False
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Give another one to its process.
+
+        :raises OSError: that is not possible just now.
+        """
         assert self._give is not None
         theirs = self.open()
         try:
@@ -162,7 +159,9 @@ class Stream:
 
 class StandardError:
     """
-    All streams, and what is done with them later.
+    All streams, and their reader.
+
+    :raises OSError: out of descriptors.
     """
 
     def __init__(self, clock: IReactorTime, watcher: Watching, journal: Journal) -> None:
@@ -170,12 +169,16 @@ class StandardError:
         self.tap = Tap(clock, journal)
         self._clock = clock
         self._watcher = watcher
-        self._open: dict[Stream, bool] = {}
+        self._open: dict[int, Stream] = {}
+        self._shared: dict[Stream, None] = {}
         self._kept: OrderedDict[Stream, None] = OrderedDict()
-        self._due: dict[Stream, Callable[[], object]] = {}
-        self._again = Later(clock, self._go_on)
+        self._silenced: dict[Stream, None] = {}
+        self._renewal = Later(clock, self._renew)
+        self._pause = Later(clock, self._go_on)
         self._reads = 0
         self._since = 0.0
+        self._epoll = select.epoll()
+        watcher.addReader(self)
 
     def stream(self, give: Callable[[int], object] | None = None) -> tuple[Stream, _socket.socket]:
         """
@@ -193,67 +196,91 @@ class StandardError:
     def child_ended(self, pid: int) -> None:
         """A child has ended that had its template's stream: what it wrote is in there, read it
         now."""
-        for stream in [stream for stream, shared in self._open.items() if shared]:
+        for stream in list(self._shared):
             self._read_at_once(stream)
         self.tap.flush(pid)
 
     def close(self) -> None:
         """Log what is there, and close."""
-        for stream in list(self._open):
+        if self._epoll.closed:
+            return
+        for stream in list(self._open.values()):
             self._read_at_once(stream)
             stream.close()
-        self._due.clear()
-        self._again.cancel()
+        self._renewal.cancel()
+        self._pause.cancel()
         self.tap.close()
+        self._watcher.removeReader(self)
+        self._epoll.close()
+
+    # Called by the watcher
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def doRead(self) -> None:
+        """Read a little of those that have something, then nothing for a moment."""
+        self._watcher.removeReader(self)
+        self._pause.arm(_PAUSE)
+        left = _MOST_READS
+        while left > 0 and (readable := self._epoll.poll(0, left)):
+            left -= len(readable)
+            for fd, _ in readable:
+                if stream := self._open.get(fd):
+                    stream.read()
+
+    def raised(self) -> None:
+        """Whatever it was about, it is read on after the pause."""
+
+    def _go_on(self) -> None:
+        self._watcher.removeReader(self)
+        self._watcher.addReader(self)
 
     # Called by streams
 
     def opened(self, stream: Stream, shared: bool) -> None:
         """Read it; :raises OSError: no more can be watched."""
-        self._open[stream] = shared
-        self._watcher.addReader(stream)
+        fd = stream.fileno()
+        self._epoll.register(fd, select.EPOLLIN)
+        self._open[fd] = stream
+        if shared:
+            self._shared[stream] = None
 
-    def closing(self, stream: Stream) -> None:
+    def closing(self, stream: Stream, fd: int) -> None:
         """Do nothing with it any more."""
-        self._watcher.removeReader(stream)
-        for streams in (self._open, self._kept, self._due):
-            streams.pop(stream, None)
+        if self._open.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+        self._shared.pop(stream, None)
+        self._kept.pop(stream, None)
 
-    def owner_ended(self, stream: Stream, pid: int) -> None:
+    def owner_ended(self, stream: Stream) -> None:
         """Log what the process wrote, and keep what others may have, but not too many."""
         self._read_at_once(stream)
-        self.tap.flush(pid)
-        if stream.is_open:
+        self.tap.flush(stream.pid)
+        self._silenced.pop(stream, None)
+        if stream.fileno() >= 0:
             self._kept[stream] = None
             if len(self._kept) > MOST_KEPT:
                 oldest = next(iter(self._kept))
                 oldest.read()
                 oldest.close()
-        else:
-            self._due.pop(stream, None)
 
-    def pause(self, stream: Stream) -> None:
-        """Do not read it for a moment."""
-        if stream.is_open:
-            self._watcher.removeReader(stream)
-            self.again(stream, lambda: self._watcher.addReader(stream))
+    def renew_later(self, stream: Stream) -> None:
+        """Renew it in a moment, unless its process has ended by then."""
+        self._silenced[stream] = None
+        self._renewal.arm(_PATIENCE)
 
-    def again(self, stream: Stream, what: Callable[[], object]) -> None:
-        """Do something a moment later, unless the stream is closed."""
-        self._due[stream] = what
-        self._again.arm(_PATIENCE)
-
-    def _go_on(self) -> None:
-        for stream in list(self._due):
-            what = self._due.pop(stream)
+    def _renew(self) -> None:
+        for stream in list(self._silenced):
+            del self._silenced[stream]
             try:
-                what()
+                stream.renew()
             except OSError:
-                self.again(stream, what)
+                self.renew_later(stream)
 
     def _read_at_once(self, stream: Stream) -> None:
         """Read what is there; not without end, since others go on writing, and many may end."""
-        while stream.is_open and self._may_read() and stream.read():
+        while stream.fileno() >= 0 and self._may_read() and stream.read():
             pass
 
     def _may_read(self) -> bool:
@@ -262,11 +289,3 @@ class StandardError:
             self._since, self._reads = now, 0
         self._reads += 1
         return self._reads <= _MOST_READS
-
-
-def _pair() -> tuple[_socket.socket, _socket.socket]:
-    """Our end, which tells who wrote and never blocks, and the children's."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    ours.setblocking(False)
-    ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
-    return ours, theirs

@@ -48,6 +48,7 @@ def main() -> NoReturn:
         if message.kind == wire.STREAMS:
             _take_streams(message)
             continue
+        _have_stderr_block()
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
@@ -58,6 +59,14 @@ def main() -> NoReturn:
         for descriptor in message.descriptors:
             os.close(descriptor)
     os._exit(0)
+
+
+def _have_stderr_block() -> None:
+    """It is one with that of all children, and one of them may have changed it."""
+    try:
+        os.set_blocking(2, True)
+    except OSError:
+        pass  # the handler has closed it
 
 
 def _take_streams(message: wire.Message) -> None:

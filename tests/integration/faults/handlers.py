@@ -35,6 +35,16 @@ def exits_at_once(connection: Connection) -> None:
     os._exit(4)
 
 
+def forges_out_of_memory(connection: Connection) -> None:
+    """Exits as if there had been no memory."""
+    os._exit(250)
+
+
+def forges_a_slow_handshake(connection: Connection) -> None:
+    """Exits as if its peer had not shaken hands."""
+    os._exit(251)
+
+
 def aborts(connection: Connection) -> None:
     """As a failed assertion in C does."""
     _no_core()
@@ -153,6 +163,24 @@ def goes_on_flooding(connection: Connection) -> None:
                 os.write(2, b"\n" * 65536)
         os._exit(0)
     connection.close()
+
+
+def makes_stderr_nonblocking(connection: Connection) -> None:
+    """And says first whether it was blocking."""
+    connection.sendall(b"%d" % os.get_blocking(2))
+    os.set_blocking(2, False)
+
+
+def forks_without_end(connection: Connection) -> None:
+    """As many processes as it may, but no more than 128, which stay until somebody ends them."""
+    for _ in range(7):
+        with suppress(OSError):
+            os.fork()
+    signal.alarm(60)
+    os.write(2, b"no end of a line")
+    while connection.recv(65536):
+        pass
+    os._exit(0)
 
 
 def goes_on_writing_letters(connection: Connection) -> None:
