@@ -152,9 +152,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 target = Target(server.pid, server.port, options.silent)
                 before, after = soak.run(target)
                 soak.wrong += complaints(before, after)
+                # a server that stops accepts nobody
+                soak.wrong += too_long_away(read_meter(soak.report()))
                 if status := end(server.pid):
                     soak.wrong.append(f"the server ended with status {status}")
-                soak.wrong += too_long_away(read_meter(soak.report()))
         except LoadError as failure:
             for each in [*soak.wrong, str(failure)]:
                 say(f"WRONG: {each}")

@@ -143,3 +143,20 @@ async def test_the_log_is_rotated_under_load(serve: Callable[..., Server]) -> No
             await threaded(wait_until, rotated.exists, f"{rotated}")
             await crowd.next_round()
     books.check()
+
+
+def test_proxy_headers_of_very_many_parts(serve: Callable[..., Server]) -> None:
+    server = serve("--proxy-protocol", "--handshake-timeout=60")
+    parts = b"\xe0\0\0" * 21_000
+    addresses = bytes([192, 0, 2, 1, 192, 0, 2, 2, 0, 1, 0, 2])
+    size = (len(addresses) + len(parts)).to_bytes(2, "big")
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + size + addresses + parts
+    with closing([connect(server.address) for _ in range(40)]) as connections:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            for connection in connections:
+                connection.sendall(header + b"hello")
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        for connection in connections:
+            assert read(connection, 5) == b"HELLO"
