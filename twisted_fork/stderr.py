@@ -89,8 +89,8 @@ class Stream:
     def owner_ended(self) -> None:
         """The process that it was made for has ended: log what it wrote; others may go on."""
         if not self._ended:
-            self._ended = True
             self._all.owner_ended(self)
+            self._ended = True
 
     def fileno(self) -> int:
         """Negative when nobody is heard any more."""
@@ -230,7 +230,9 @@ class StandardError:
                     stream.read()
 
     def raised(self) -> None:
-        """Whatever it was about, it is read on after the pause."""
+        """Whatever it was about, read on a moment later."""
+        self._watcher.removeReader(self)
+        self._pause.arm(_PATIENCE)
 
     def _go_on(self) -> None:
         self._watcher.removeReader(self)
