@@ -10,11 +10,13 @@ from dataclasses import replace
 from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings, option_name
+from twisted_fork.stderr import MOST_KEPT
 
 __all__ = ["check", "most_children", "needed", "raise_limit"]
 
-_OWN = 64
-"""For ports, the log, the template, pipes, and what an application opens besides."""
+_OWN = 64 + MOST_KEPT
+"""For ports, the log, the template, pipes, and what an application opens besides; and for the
+standard error of who has ended."""
 
 _ON_THEIR_WAY = 64
 """Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
@@ -37,33 +39,51 @@ def raise_limit() -> tuple[int, int]:
     return before
 
 
-def _per_child(settings: Settings, listens: bool) -> int:
-    """A busy child costs a pidfd; and a channel if it lives on, is spawned or listened to."""
-    lives_on = settings.connections_per_child > 1 or settings.launcher == "spawn"
-    return 1 + (lives_on or listens)
+def _per_child(settings: Settings, listens: bool, direct: bool) -> int:
+    """A busy child costs a pidfd; a channel if it lives on, is spawned or listened to; and
+    its standard error if it is spawned or a program that is executed directly."""
+    spawned = settings.launcher == "spawn" and not direct
+    lives_on = settings.connections_per_child > 1 or spawned
+    return 1 + (lives_on or listens) + (spawned or direct)
 
 
-def needed(settings: Settings, in_use: int, listens: bool = False) -> int:
+def _besides(settings: Settings, direct: bool) -> int:
+    """What is open however many children are busy: a spare has a pidfd and a channel, and its
+    standard error if it is spawned."""
+    spares = 0 if direct else settings.spare_children * _per_spare(settings)
+    return _OWN + _ON_THEIR_WAY + spares
+
+
+def _per_spare(settings: Settings) -> int:
+    return 2 + (settings.launcher == "spawn")
+
+
+def needed(settings: Settings, in_use: int, listens: bool = False, direct: bool = False) -> int:
     """
     How many descriptors the reactor process needs at most.
 
     :param listens: the application wants the messages of handlers.
+    :param direct: children are programs that the reactor process executes.
     """
-    children = settings.max_children * _per_child(settings, listens)
-    return in_use + _OWN + _ON_THEIR_WAY + 2 * settings.spare_children + children
+    children = settings.max_children * _per_child(settings, listens, direct)
+    return in_use + _besides(settings, direct) + children
 
 
-def most_children(settings: Settings, in_use: int, limit: int, listens: bool = False) -> int:
+def most_children(
+    settings: Settings, in_use: int, limit: int, listens: bool = False, direct: bool = False
+) -> int:
     """How many children fit under *limit*; 0 or less if none does.  See needed."""
-    rest = limit - in_use - _OWN - _ON_THEIR_WAY - 2 * settings.spare_children
-    return rest // _per_child(settings, listens)
+    rest = limit - in_use - _besides(settings, direct)
+    return rest // _per_child(settings, listens, direct)
 
 
-def check(settings: Settings, listens: bool = False, in_use: int | None = None) -> None:
+def check(
+    settings: Settings, listens: bool = False, direct: bool = False, in_use: int | None = None
+) -> None:
     """
     See that all children fit.
 
-    :param listens: see needed.
+    :param listens: see needed, and *direct* likewise.
     :param in_use: descriptors that are open already; by default, this process's.
     :raises InvalidSetting: they do not; it names the numbers that would.
     """
@@ -72,14 +92,14 @@ def check(settings: Settings, listens: bool = False, in_use: int | None = None) 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 2**31 - 1
-    if needed(settings, in_use, listens) > limit:
-        raise InvalidSetting(_advice(settings, in_use, limit, listens))
+    if needed(settings, in_use, listens, direct) > limit:
+        raise InvalidSetting(_advice(settings, in_use, limit, listens, direct))
 
 
-def _advice(settings: Settings, in_use: int, limit: int, listens: bool) -> str:
+def _advice(settings: Settings, in_use: int, limit: int, listens: bool, direct: bool) -> str:
     """What is wrong with settings that do not fit, and what would fit."""
-    wanted = needed(settings, in_use, listens)
-    least = needed(replace(settings, max_children=1, spare_children=0), in_use, listens)
+    wanted = needed(settings, in_use, listens, direct)
+    least = needed(replace(settings, max_children=1, spare_children=0), in_use, listens, direct)
     raised = f"raise the limit to {wanted} (ulimit -n, or LimitNOFILE= in a unit)"
     if least > limit:
         return (
@@ -87,13 +107,14 @@ def _advice(settings: Settings, in_use: int, limit: int, listens: bool) -> str:
             f" {least}: {raised}"
         )
     few = replace(settings, spare_children=min(settings.spare_children, _FEW_SPARES))
-    most = most_children(settings, in_use, limit, listens)
-    most_beside_few = most_children(few, in_use, limit, listens)
+    most = most_children(settings, in_use, limit, listens, direct)
+    most_beside_few = most_children(few, in_use, limit, listens, direct)
     name = "max_children"
     if most_beside_few >= settings.max_children:
         name = "spare_children"
         bare = replace(settings, spare_children=0)
-        fits = f"--spare-children {(limit - needed(bare, in_use, listens)) // 2} would fit"
+        spares = (limit - needed(bare, in_use, listens, direct)) // _per_spare(settings)
+        fits = f"--spare-children {spares} would fit"
     elif most > 0:
         fits = f"--max-children {most} would fit"
     elif most_beside_few > 0:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Child
@@ -28,6 +29,7 @@ from twisted_fork.inside.about import ConnectionInfo
 from twisted_fork.inside.program import environment
 from twisted_fork.launcher import Impossible
 from twisted_fork.reaping import adopt
+from twisted_fork.stderr import StandardError, Stream
 from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class ExecLauncher:
     has its connection.
 
     :param watcher: watches them.
-    :param stderr: the descriptor of their standard error.
+    :param stderr: makes the standard error of each.
     :param open_files: their limits on open files, soft and hard.
     """
 
@@ -58,7 +60,7 @@ class ExecLauncher:
         reactor: Any,
         watcher: Watching,
         program: Program,
-        stderr: int,
+        stderr: StandardError,
         open_files: tuple[int, int],
     ) -> None:
         self._reactor = reactor
@@ -80,6 +82,7 @@ class ExecLauncher:
     def launch(self, child: Child) -> None:
         connection = child.connection
         assert connection is not None, "programs have no spares"
+        stream, stderr = self._stderr.stream()
         try:
             pid = os.posix_spawn(
                 self._order["path"],
@@ -88,18 +91,23 @@ class ExecLauncher:
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 0),
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
-                    (os.POSIX_SPAWN_DUP2, self._stderr, 2),
+                    (os.POSIX_SPAWN_DUP2, stderr.fileno(), 2),
                 ],
                 setsid=True,
                 setsigmask=[],
                 setsigdef=_DEFAULTED,
             )
-        except OSError as failure:
-            if failure.errno in _TRANSIENT:
+        except BaseException as failure:
+            stream.close()
+            if not isinstance(failure, OSError) or failure.errno in _TRANSIENT:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
+        finally:
+            stderr.close()
+        stream.pid = pid
         try:
-            process = adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child))
+            ended = partial(self._ended, child, stream)
+            process = adopt(self._watcher, self._reactor, pid, ended)
             process.executed = True
             child.lives(process)
             with suppress(OSError):
@@ -108,6 +116,10 @@ class ExecLauncher:
         except BaseException:
             # it was launched, whatever this is
             self._pool.fault(child)
+
+    def _ended(self, child: Child, stream: Stream, reason: Failure) -> None:
+        stream.owner_ended()
+        self._pool.ended(child, reason)
 
     def expects(self, child: Child) -> bool:
         return False  # it has a process as soon as it is launched
@@ -119,9 +131,6 @@ class ExecLauncher:
         """Programs are executed as they are on the disk, always."""
         self._pool.journal.reloaded(None)
         return succeed(True)
-
-    def streams_changed(self) -> None:
-        """Each has what there is when it is executed."""
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

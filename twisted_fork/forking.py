@@ -177,13 +177,6 @@ class ForkLauncher:
             self._reload_is_over(False)
         return over
 
-    def streams_changed(self) -> None:
-        for template in list(self._templates):
-            try:
-                template.channel.send(*self._starter.streams())
-            except OSError:
-                template.kill()
-
     def stop(self) -> Deferred[None]:
         self._replacement.cancel()
         self._restart.cancel()
@@ -268,7 +261,8 @@ class ForkLauncher:
         try:
             give_orders(template.channel.send, orders)
             ended = partial(self._template_ended, template)
-            template.process = self._starter.start("template", theirs, ended)
+            give = partial(self._give_streams, template)
+            template.process = self._starter.start("template", theirs, ended, give)
         except OSError as failure:
             template.channel.close()
             self._cannot_start(failure)
@@ -280,6 +274,11 @@ class ForkLauncher:
             theirs.close()
         self._templates.add(template)
         return template
+
+    def _give_streams(self, template: _Template, data: bytes, descriptors: tuple[int, ...]) -> None:
+        """Its children's standard error is another from now on: spares have the old one."""
+        template.channel.send(data, descriptors)
+        self._pool.renew()
 
     def _start_first(self) -> None:
         """Start a template when there is none."""

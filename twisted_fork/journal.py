@@ -21,6 +21,10 @@ from twisted.python.failure import Failure
 
 __all__ = ["Journal"]
 
+_ESCAPES = {number: repr(chr(number))[1:-1] for number in (*range(0x20), *range(0x7F, 0xA0))}
+_ESCAPES.update({0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)})
+"""Of the characters that floods are likely to be of: there is no time to look at each."""
+
 _MOST_PLACES = 100
 """Places whose traceback has been written that are remembered."""
 
@@ -187,7 +191,7 @@ class Journal:
         self._say(f"child wrote pid={pid}: {printable(text)}")
 
     def stderr_shut_down(self) -> None:
-        """A child has shut down the socket that is everybody's standard error."""
+        """A child has shut down the socket that is its siblings' standard error too."""
         self._warn("standard error shut down by a child: made anew for children to come")
 
     def child_wrote_too_much(self, dropped: int) -> None:
@@ -292,7 +296,13 @@ def _literally(line: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape what could move the cursor, or begin a line."""
+    """Escape what could move the cursor, or begin a line; and bytes that were no text, where they
+    were decoded with ``surrogateescape``."""
+    if text.isprintable():
+        return text
+    text = text.translate(_ESCAPES)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -49,9 +49,6 @@ class Launcher(Protocol):
         :returns: fires when that is over, with whether it went well.
         """
 
-    def streams_changed(self) -> None:
-        """Children to come are to have what is their standard error now."""
-
     def stop(self) -> Deferred[None]:
         """
         No more children will be ordered: do what was ordered, then end whatever was

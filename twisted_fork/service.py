@@ -126,7 +126,8 @@ class ForkingService(Service):
             would need too many descriptors, or the system denies what they need.
         """
         system.check()
-        descriptors.check(self.settings, self._protocol.listens())
+        direct = isinstance(self._handler, Program) and self._handler.direct(self.settings)
+        descriptors.check(self.settings, self._protocol.listens(), direct)
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
@@ -199,19 +200,16 @@ class ForkingService(Service):
         keep_steady(self._reactor)
         open_files = descriptors.raise_limit()
         self._watcher = Watcher(self._reactor, self._reactor, self._journal)
-        self._stderr = StandardError(
-            self._reactor, self._watcher, self._journal, self._streams_renewed
-        )
-        theirs = self._stderr.theirs
+        self._stderr = stderr = StandardError(self._reactor, self._watcher, self._journal)
         # ours may be the log itself, and children are not to write that
-        stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else theirs
-        starter = starting.Starter(self._reactor, self._watcher, theirs, open_files, stdout)
+        stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else None
+        starter = starting.Starter(self._reactor, self._watcher, stderr, open_files, stdout)
         settings = self.settings
         launcher: Launcher
         program = self._handler if isinstance(self._handler, Program) else None
         if program is not None and self._executes(program):
             settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._watcher, program, theirs, open_files)
+            launcher = ExecLauncher(self._reactor, self._watcher, program, stderr, open_files)
         else:
             orders = self._orders or self._new_orders()
             given = (self._watcher, self._journal, orders, starter)
@@ -228,9 +226,9 @@ class ForkingService(Service):
             self._journal,
             self._protocol,
             room=self._let_in,
-            last_words=self._stderr.child_ended,
+            last_words=stderr.child_ended,
             crashed=self._penalize,
-            told=self._stderr.account_of,
+            told=stderr.account_of,
         )
         self._admission = Admission(
             self._reactor, self._watcher, self.settings, self._pool, self._journal
@@ -261,11 +259,6 @@ class ForkingService(Service):
         if penalties is not None:
             seconds = penalties.offended(source, self._reactor.seconds())
             self._journal.penalized(source, seconds)
-
-    def _streams_renewed(self) -> None:
-        if self._pool is not None:
-            self._pool.launcher.streams_changed()
-            self._pool.renew()
 
     def _let_in(self) -> None:
         if self._gate is not None and self._gate.open():

@@ -13,7 +13,7 @@ from collections import OrderedDict
 __all__ = ["MOST_REMEMBERED", "Penalties", "Rate", "Sources"]
 
 MOST_REMEMBERED = 100_000
-"""Sources: some 20 MB at most."""
+"""Sources: some 40 MB at most, of IPv6."""
 
 _MOST_DOUBLINGS = 5
 """A penalty grows up to 32-fold."""

@@ -104,9 +104,6 @@ class SpawnLauncher:
             self._journal.reload_failed(f"reason={wrong!r}")
         return wrong is None
 
-    def streams_changed(self) -> None:
-        """Each has what there is when it is started."""
-
     def stop(self) -> Deferred[None]:
         self._stopped = Deferred()
         for child in self._starting:

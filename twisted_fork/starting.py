@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from twisted_fork.handler import Handler
 from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
 from twisted_fork.reaping import ForkedProcess, start_process
 from twisted_fork.settings import InvalidSetting, Settings, option_name
+from twisted_fork.stderr import StandardError, Stream
 from twisted_fork.watching import Watching
 
 __all__ = ["Starter", "check", "give_orders", "orders", "verdict"]
@@ -39,8 +41,9 @@ class Starter:
     Starts fresh interpreters: templates and spawned children.
 
     :param watcher: watches them.
-    :param stderr: the descriptor of their standard error.
-    :param stdout: likewise of their standard output.
+    :param stderr: makes the standard error of each.
+    :param stdout: the descriptor of their standard output; None where that is to be as
+        standard error.
     :param open_files: the limits on open files that they shall have, soft and hard: not
         those that the reactor process has raised its own to, since programs that use
         select(2) cannot live with more than 1024.
@@ -50,9 +53,9 @@ class Starter:
         self,
         reactor: Any,
         watcher: Watching,
-        stderr: int,
+        stderr: StandardError,
         open_files: tuple[int, int],
-        stdout: int,
+        stdout: int | None,
     ) -> None:
         self._reactor = reactor
         self._watcher = watcher
@@ -61,7 +64,11 @@ class Starter:
         self._open_files = open_files
 
     def start(
-        self, role: str, channel: socket.socket, ended: Callable[[Failure], object]
+        self,
+        role: str,
+        channel: socket.socket,
+        ended: Callable[[Failure], object],
+        give: Callable[[bytes, tuple[int, ...]], object] | None = None,
     ) -> ForkedProcess:
         """
         Start one in *role*, ``template`` or ``child``.
@@ -70,30 +77,48 @@ class Starter:
 
         :param channel: its end of its channel; still the caller's to close.
         :param ended: see ForkedProcess.
+        :param give: of a template: sends it a message that gives it, and its children to come,
+            another standard error; see StandardError.stream.
         :raises OSError: no process can be made just now.
         """
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            stream, stderr = self._stderr.stream(give and partial(self._give, give))
+        except BaseException:
+            os.close(nothing)
+            raise
+        number = stderr.fileno()
+        stdout = number if self._stdout is None else self._stdout
+        try:
             process = start_process(
                 self._reactor,
                 self._watcher,
-                ended,
+                partial(_ended, stream, ended),
                 sys.executable,
                 [sys.executable, "-u", _INSIDE, role],
                 env={**os.environ, EAGER_BINDING: "1"},
-                childFDs={0: nothing, 1: self._stdout, 2: self._stderr, CHANNEL: channel.fileno()},
+                childFDs={0: nothing, 1: stdout, 2: number, CHANNEL: channel.fileno()},
             )
+        except BaseException:
+            stream.close()
+            raise
         finally:
             os.close(nothing)
+            stderr.close()
+        stream.pid = process.pid
         if not process.over:
             with suppress(OSError):
                 resource.prlimit(process.pid, resource.RLIMIT_NOFILE, self._open_files)
         return process
 
-    def streams(self) -> tuple[bytes, tuple[int, ...]]:
-        """A message that gives one that runs already the streams of those to come."""
-        also = self._stdout == self._stderr
-        return wire.pack(wire.STREAMS, number=int(also)), (self._stderr,)
+    def _give(self, give: Callable[[bytes, tuple[int, ...]], object], stderr: int) -> None:
+        also = self._stdout is None
+        give(wire.pack(wire.STREAMS, number=int(also)), (stderr,))
+
+
+def _ended(stream: Stream, ended: Callable[[Failure], object], reason: Failure) -> None:
+    stream.owner_ended()
+    ended(reason)
 
 
 def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[str, Any]) -> None:

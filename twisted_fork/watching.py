@@ -23,6 +23,9 @@ __all__ = ["Readable", "Watcher", "Watching"]
 _MOST_AT_ONCE = 64
 """Descriptors that are read before anything else is done."""
 
+_LONGEST = 0.01
+"""Seconds after which no other is read before anything else is done, though not so many were."""
+
 
 class Readable(Protocol):
     """Who is watched."""
@@ -58,6 +61,7 @@ class Watcher:
     """
 
     def __init__(self, reactor: Any, clock: IReactorTime, journal: Journal) -> None:
+        self._clock = clock
         self._journal = journal
         self._readers: dict[int, Readable] = {}
         self._epoll = select.epoll()
@@ -99,7 +103,8 @@ class Watcher:
         return "children"
 
     def doRead(self) -> None:
-        """Call those that have something to read."""
+        """Call those that have something to read; who is not reached is called next time."""
+        end = self._clock.seconds() + _LONGEST
         for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
             reader = self._readers.get(fd)
             if reader is None:
@@ -109,7 +114,7 @@ class Watcher:
             except BaseException:
                 self._tell(reader)
                 self._raised(fd, reader)
-            if self._epoll.closed:
+            if self._epoll.closed or self._clock.seconds() > end:
                 return
 
     def _raised(self, fd: int, reader: Readable) -> None:

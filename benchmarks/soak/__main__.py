@@ -18,10 +18,14 @@ from benchmarks.load import LoadError
 from benchmarks.peers import TWISTD, Peer
 from benchmarks.running import Bench, compile_programs
 from benchmarks.soak.faults import DENIED, Target, inject
-from benchmarks.soak.state import State, complaints, look, table
+from benchmarks.soak.state import State, complaints, look, table, too_long_away
+from tests.integration.faults import metered
+from tests.integration.faults.metered import read_meter
 
 SPARES = 4
 CLIENTS = 32
+AWAY = "away"
+"""Where the server writes how long its reactor was away from accepting connections."""
 SLICE = 10.0
 """Seconds of load between two lines that say how far it has come."""
 
@@ -29,8 +33,9 @@ SERVER = Peer(
     "soaked",
     "ours",
     "the server that is soaked",
-    "twistd",
+    "{python}",
     (
+        *(metered.__file__, AWAY, str(Path(sys.executable).with_name("twistd"))),
         *TWISTD,
         "forkserve",
         *(
@@ -69,6 +74,7 @@ class Soak:
     def __init__(self, bench: Bench, options: argparse.Namespace) -> None:
         self.wrong: list[str] = []
         self._load = bench.load
+        self._scratch = bench.scratch
         self._options = options
         self._rng = random.Random(options.seed)
         self._answered = 0
@@ -97,7 +103,12 @@ class Soak:
 
     def _look(self, target: Target) -> State:
         made = self._answered + target.made
-        return look(target.pid, target.port, self._load, made, SPARES)
+        return look(target.pid, target.port, self._load, made, SPARES, self.report())
+
+    def report(self) -> Path:
+        """Of the meter."""
+        (report,) = self._scratch.glob(f"*/{AWAY}")
+        return report
 
     def _press(self, target: Target, seconds: float) -> None:
         """Clients that keep coming."""
@@ -141,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 target = Target(server.pid, server.port, options.silent)
                 before, after = soak.run(target)
                 soak.wrong += complaints(before, after)
+                # a server that stops accepts nobody
+                soak.wrong += too_long_away(read_meter(soak.report()))
                 if status := end(server.pid):
                     soak.wrong.append(f"the server ended with status {status}")
         except LoadError as failure:

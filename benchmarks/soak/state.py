@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import processes
 from benchmarks.load import Load
+from tests.integration.faults.metered import Away, read_meter
 
 MEMORY_MIB = 16.0
 """MiB that resident memory may grow by: what thousands of connections at once leave behind
@@ -17,6 +18,11 @@ in an allocator, once; a leak of 20 bytes a connection would be more."""
 LATENCY_TIMES = 1.5
 LATENCY_MS = 1.0
 """The median latency may be so many times what it was, and so many milliseconds more."""
+
+AWAY_CPU_MS = 50.0
+AWAY_WALL_MS = 250.0
+"""Milliseconds that the reactor may be away from accepting connections: of CPU time, and with
+both processors busy."""
 
 SETTLING = 60.0
 """Seconds that a server is given to come to rest."""
@@ -28,6 +34,7 @@ class State:
     A server at rest.
 
     :ivar latency_ms: median from connect to reply, 100 connections a second.
+    :ivar away_cpu_ms: the longest time until then that the reactor was away from accepting.
     :ivar children: template and spares, when nobody is served.
     """
 
@@ -38,9 +45,11 @@ class State:
     zombies: int
     latency_ms: float
     slowest_ms: float
+    away_cpu_ms: float
+    away_wall_ms: float
 
 
-def look(pid: int, port: int, load: Load, connections: int, spares: int) -> State:
+def look(pid: int, port: int, load: Load, connections: int, spares: int, report: Path) -> State:
     """
     Wait until the server has come to rest, and look.
 
@@ -53,6 +62,7 @@ def look(pid: int, port: int, load: Load, connections: int, spares: int) -> Stat
         time.sleep(0.1)
     time.sleep(1)
     children = processes.children(pid)
+    away = read_meter(report)
     return State(
         connections,
         _resident_mib(pid),
@@ -61,6 +71,8 @@ def look(pid: int, port: int, load: Load, connections: int, spares: int) -> Stat
         sum(_is_zombie(child) for child in children),
         answer.number("median_ms") or float("inf"),
         answer.number("p99_ms") or float("inf"),
+        1000 * away.cpu,
+        1000 * away.wall,
     )
 
 
@@ -92,6 +104,16 @@ def complaints(before: State, after: State) -> list[str]:
     return found
 
 
+def too_long_away(away: Away) -> list[str]:
+    """Whether nobody was accepted for too long, ever."""
+    found = []
+    if 1000 * away.cpu > AWAY_CPU_MS:
+        found.append(f"the reactor was away for {1000 * away.cpu:.0f} ms of CPU time")
+    if 1000 * away.wall > AWAY_WALL_MS:
+        found.append(f"the reactor was away for {1000 * away.wall:.0f} ms")
+    return found
+
+
 _ROWS = (
     ("connections until then", "connections", ""),
     ("resident memory, MiB", "resident_mib", ".1f"),
@@ -100,6 +122,8 @@ _ROWS = (
     ("zombies", "zombies", ""),
     ("latency, median, ms", "latency_ms", ".2f"),
     ("latency, 99%, ms", "slowest_ms", ".2f"),
+    ("longest away from accepting, CPU, ms", "away_cpu_ms", ".1f"),
+    ("longest away from accepting, wall, ms", "away_wall_ms", ".1f"),
 )
 
 

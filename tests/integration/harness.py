@@ -39,6 +39,7 @@ class Server:
     :param user: run it as somebody else.
     :param root_starts_it: and it becomes that user by itself.
     :param noisy: *before* writes to standard error.
+    :param wrap: makes another command of that of twistd, without its arguments.
     :ivar pid: of the reactor process.
     :ivar expects_traceback: set it where the log is to have one.
     :ivar expects_retries: set it where children are to end before they serve.
@@ -58,6 +59,7 @@ class Server:
         noisy: bool = False,
         spares: int = 2,
         launcher: str = "fork",
+        wrap: Callable[[list[str]], list[str]] = list,
     ) -> None:
         self.folder = folder
         self.launcher = launcher
@@ -72,7 +74,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         python = sys.executable if user is None else user.python
         assert python is not None
-        command = [*before, *twistd(python)]
+        command = [*before, *wrap(twistd(python))]
         if daemon:
             command += [f"--pidfile={self.pid_file}", f"--logfile={self.log_file}"]
         else:

@@ -239,9 +239,6 @@ class FakeLauncher:
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
         raise NotImplementedError
 
-    def streams_changed(self) -> None:
-        raise NotImplementedError
-
     def stop(self) -> Deferred[None]:
         self.stopped = Deferred()
         return self.stopped

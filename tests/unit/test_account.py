@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted_fork import wire
 from twisted_fork.inside.account import Account, stderr_now
 from twisted_fork.inside.guest import Connection
-from twisted_fork.stderr import Tap
+from twisted_fork.tap import Tap
 
 from .cases import Case
 from .fakes import journal_of

@@ -30,22 +30,42 @@ limits = st.integers(0, 20_000)
 class BudgetTests(Case):
     """What a setting would need."""
 
-    @given(some_settings, in_use, limits)
+    @given(some_settings, in_use, limits, st.booleans())
     def test_most_children_is_the_largest_number_that_fits(
-        self, settings: Settings, in_use: int, limit: int
+        self, settings: Settings, in_use: int, limit: int, direct: bool
     ) -> None:
-        most = most_children(settings, in_use, limit)
+        most = most_children(settings, in_use, limit, direct=direct)
         if most >= 1:
-            self.assertLessEqual(needed(replace(settings, max_children=most), in_use), limit)
+            fits = replace(settings, max_children=most)
+            self.assertLessEqual(needed(fits, in_use, direct=direct), limit)
         if most >= 0:
             more = replace(settings, max_children=most + 1)
-            self.assertGreater(needed(more, in_use), limit)
+            self.assertGreater(needed(more, in_use, direct=direct), limit)
 
     @given(some_settings, in_use)
     def test_one_that_is_listened_to_has_a_channel(self, settings: Settings, in_use: int) -> None:
         more = needed(settings, in_use, listens=True) - needed(settings, in_use)
         has_one = settings.connections_per_child > 1 or settings.launcher == "spawn"
         self.assertEqual(more, 0 if has_one else settings.max_children)
+
+    @given(some_settings, in_use)
+    def test_programs_that_are_executed_directly_have_a_standard_error_each_and_no_spares(
+        self, settings: Settings, in_use: int
+    ) -> None:
+        forked = replace(settings, launcher="fork", spare_children=0, connections_per_child=1)
+        more = needed(forked, in_use, direct=True) - needed(forked, in_use)
+        self.assertEqual(more, settings.max_children)
+        direct = needed(replace(forked, spare_children=9), in_use, direct=True)
+        self.assertEqual(direct, needed(forked, in_use, direct=True))
+
+    @given(some_settings, in_use)
+    def test_spawned_children_and_spares_have_a_standard_error_and_a_channel_each(
+        self, settings: Settings, in_use: int
+    ) -> None:
+        forked = replace(settings, launcher="fork", connections_per_child=1)
+        spawned = replace(forked, launcher="spawn")
+        more = needed(spawned, in_use) - needed(forked, in_use)
+        self.assertEqual(more, 2 * settings.max_children + settings.spare_children)
 
     @given(some_settings, in_use)
     def test_every_child_costs_something(self, settings: Settings, in_use: int) -> None:

@@ -20,6 +20,7 @@ from twisted_fork.inside import start
 from twisted_fork.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.starting import Starter, orders
+from twisted_fork.stderr import StandardError
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of, pass_time
@@ -66,7 +67,9 @@ class ForkLauncherCase(Case):
     def starter(self) -> Starter:
         """Starts nothing but what the fake reactor makes up."""
         self.patch(starting, "start_process", self.reactor.start_process)
-        return Starter(self.reactor, self.reactor, 2, (1024, 1024), 2)
+        stderr = StandardError(self.reactor, self.reactor, journal_of(self.lines))
+        self.addCleanup(stderr.close)
+        return Starter(self.reactor, self.reactor, stderr, (1024, 1024), None)
 
     def forked_process(self, reactor: object, clock: object, pid: int, ended: Any) -> FakeProcess:
         process = FakeProcess(pid)

@@ -22,6 +22,7 @@ from twisted_fork.reaping import ForkedProcess
 from twisted_fork.settings import Settings
 from twisted_fork.spawning import SpawnLauncher
 from twisted_fork.starting import Starter
+from twisted_fork.stderr import StandardError
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
@@ -38,11 +39,13 @@ class SpawnCase(Case):
         self.peers = 0
         settings = Settings(**SETTINGS)
         journal = journal_of(self.lines)
+        self.stderr = StandardError(self.reactor, self.reactor, journal)
+        self.addCleanup(self.stderr.close)
         self.launcher = SpawnLauncher(
             self.reactor,
             journal,
             self.orders(),
-            Starter(self.reactor, self.reactor, 2, (1024, 1024), 2),
+            Starter(self.reactor, self.reactor, self.stderr, (1024, 1024), None),
         )
         self.pool = Pool(
             settings,

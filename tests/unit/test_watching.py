@@ -171,3 +171,12 @@ class WatcherTests(Case):
         self.assertEqual(sum(each.heard for each in readers), 1)
         self.assertEqual(self.reactor.readers, [])
         self.watcher.close()
+
+    def test_readers_that_take_long_do_not_all_have_one_turn(self) -> None:
+        readers = [self.reader(lambda: self.reactor.advance(0.006)) for _ in range(5)]
+        for reader in readers:
+            reader.says()
+        heard = []
+        while self.reactor.turn():
+            heard.append(sum(reader.heard for reader in readers))
+        self.assertEqual(heard, [2, 4, 5])

@@ -11,7 +11,7 @@ import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import hugepages, sibling, start, worker
-from twisted_fork.inside.account import Account
+from twisted_fork.inside.account import Account, stderr_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def main() -> NoReturn:
     while (message := wire.receive(channel)) is not None:
         if message.kind == wire.STREAMS:
             _take_streams(message)
+            if work.account is not None:
+                work.account = Account(stderr_now())
             continue
+        _have_stderr_block()
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
@@ -60,6 +63,14 @@ def main() -> NoReturn:
         for descriptor in message.descriptors:
             os.close(descriptor)
     os._exit(0)
+
+
+def _have_stderr_block() -> None:
+    """It is one with that of all children, and one of them may have changed it."""
+    try:
+        os.set_blocking(2, True)
+    except OSError:
+        pass  # the handler has closed it
 
 
 def _take_streams(message: wire.Message) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -32,6 +33,16 @@ def exits(connection: Connection) -> None:
 def exits_at_once(connection: Connection) -> None:
     """os._exit, with its connection open and unread."""
     os._exit(4)
+
+
+def forges_out_of_memory(connection: Connection) -> None:
+    """Exits as if there had been no memory."""
+    os._exit(250)
+
+
+def forges_a_slow_handshake(connection: Connection) -> None:
+    """Exits as if its peer had not shaken hands."""
+    os._exit(251)
 
 
 def aborts(connection: Connection) -> None:
@@ -139,6 +150,51 @@ def floods_newlines(connection: Connection) -> None:
     for _ in range(64):
         _write(b"\n" * 65536)
     connection.sendall(b"done")
+
+
+def goes_on_flooding(connection: Connection) -> None:
+    """Leaves a descendant behind that writes ends of lines for as long as its peer stays."""
+    if os.fork() == 0:
+        os.setsid()
+        signal.alarm(120)
+        connection.sendall(b"%d" % os.getpid())
+        with suppress(OSError):  # nobody hears it any more
+            while not select.select([connection], [], [], 0)[0]:
+                os.write(2, b"\n" * 65536)
+        os._exit(0)
+    connection.close()
+
+
+def makes_stderr_nonblocking(connection: Connection) -> None:
+    """And says first whether it was blocking."""
+    connection.sendall(b"%d" % os.get_blocking(2))
+    os.set_blocking(2, False)
+
+
+def forks_without_end(connection: Connection) -> None:
+    """As many processes as it may, but no more than 128, which stay until somebody ends them."""
+    for _ in range(7):
+        with suppress(OSError):
+            os.fork()
+    signal.alarm(60)
+    os.write(2, b"no end of a line")
+    while connection.recv(65536):
+        pass
+    os._exit(0)
+
+
+def goes_on_writing_letters(connection: Connection) -> None:
+    """So do several, a byte at a time, so that each has to be read by itself."""
+    for _ in range(4):
+        if os.fork() == 0:
+            os.setsid()
+            signal.alarm(120)
+            with suppress(OSError):
+                while not select.select([connection], [], [], 0)[0]:
+                    os.write(2, b"x")
+            os._exit(0)
+    connection.sendall(b"done")
+    connection.close()
 
 
 def tells(connection: Connection) -> None:

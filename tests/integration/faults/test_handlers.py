@@ -29,6 +29,9 @@ ENDINGS = {
     "raises": r"exit=1 ",
     "exits": r"exit=3 ",
     "exits_at_once": r"exit=4 ",
+    # it is believed, where there is such a limit: it harms nobody else
+    "forges_out_of_memory": r"exit=250 .* limit=memory",
+    "forges_a_slow_handshake": r"exit=251 (?!.*limit=)",
     "aborts": r"signal=SIGABRT ",
     "crashes": r"signal=SIGSEGV ",
     "recurses": r"exit=1 ",
