@@ -67,7 +67,8 @@ class ForkLauncherCase(Case):
     def starter(self) -> Starter:
         """Starts nothing but what the fake reactor makes up."""
         self.patch(starting, "start_process", self.reactor.start_process)
-        stderr = StandardError(self.reactor, self.reactor, journal_of(self.lines))
+        another = FakeReactor()
+        stderr = StandardError(another, another, journal_of(self.lines))
         self.addCleanup(stderr.close)
         return Starter(self.reactor, self.reactor, stderr, (1024, 1024), None)
 

@@ -39,7 +39,8 @@ class SpawnCase(Case):
         self.peers = 0
         settings = Settings(**SETTINGS)
         journal = journal_of(self.lines)
-        self.stderr = StandardError(self.reactor, self.reactor, journal)
+        another = FakeReactor()
+        self.stderr = StandardError(another, another, journal)
         self.addCleanup(self.stderr.close)
         self.launcher = SpawnLauncher(
             self.reactor,
