@@ -125,7 +125,7 @@ class CheckTests(Case):
             (256, Settings(spare_children=200), "--max-children cannot be 256: .*; --max-children"),
             (1000, Settings(spare_children=900), "--spare-children cannot be 900: .*; --spare-ch"),
             (1000, Settings(max_children=900), "--max-children cannot be 900: .*; --max-children"),
-            (145, Settings(), "--max-children 1 --spare-children 0 would fit"),
+            (209, Settings(), "--max-children 1 --spare-children 0 would fit"),
             (64, Settings(), "this process may open 64 descriptors, and one child alone takes"),
         ]:
             self.limit(limit, limit)
