@@ -15,7 +15,7 @@ import pytest
 
 from .clients import ask
 from .commands import denied, twistd
-from .serving import Serve, forkserve_program, need, refusal
+from .serving import LOOPBACK, Serve, forkserve, forkserve_program, need, refusal
 
 CLONE3 = 435
 PIDFD_OPEN = 434
@@ -103,3 +103,33 @@ def test_printing_to_a_standard_output_that_is_closed_is_refused(folder: Path) -
     before = ["sh", "-c", 'exec "$@" >&-', "sh"]
     line = refused(folder, before, ["forkecho", "--print"])
     assert line.endswith("--print takes a standard output that is open")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+def test_under_a_umask_that_denies_everything_another_user_serves_all_the_same(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    (folder / "mine.py").write_text("def upper(c, p):\n    c.sendall(c.recv(9).upper())\n")
+    (folder / "mine.py").chmod(0o600)
+    socket = folder / "socket"
+    server = forkserve(
+        serve,
+        ".mine:upper",
+        "--user=nobody",
+        launcher=launcher,
+        before=["sh", "-c", 'umask 077; exec "$@"', "sh"],
+        env={"PYTHONPATH": str(folder)},
+        listen=[LOOPBACK, f"unix:{socket}:mode=666"],
+    )
+    assert ask(server.address, b"hello") == b"HELLO"
+    assert socket.stat().st_mode & 0o777 == 0o666
+
+
+def test_on_a_read_only_file_system_all_is_well_without_a_pid_file(serve: Serve) -> None:
+    before = [need("unshare"), "--mount"]
+    before += [] if os.geteuid() == 0 else ["--map-root-user"]
+    before += ["sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
+    server = serve(before=before)
+    assert ask(server.address, b"hello") == b"HELLO"
+    with pytest.raises(OSError, match="Read-only file system"):
+        Path(f"/proc/{server.pid}/root/written").touch()
