@@ -13,9 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from .clients import ask
+from . import applications
+from .applications import Application, Start
+from .clients import ask, connect, read
 from .commands import denied, twistd
+from .processes import descriptors
 from .serving import LOOPBACK, Serve, forkserve, forkserve_program, need, refusal
+from .test_what_children_hold import inode_of_servers_end
+
+run = applications.run
 
 CLONE3 = 435
 PIDFD_OPEN = 434
@@ -133,3 +139,33 @@ def test_on_a_read_only_file_system_all_is_well_without_a_pid_file(serve: Serve)
     assert ask(server.address, b"hello") == b"HELLO"
     with pytest.raises(OSError, match="Read-only file system"):
         Path(f"/proc/{server.pid}/root/written").touch()
+
+
+SPEAKING = ["forkserve", "--", "sh", "-c", "echo in passing >&2; exec cat"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", [*SERVERS.values(), SPEAKING], ids=[*SERVERS, "speaking"])
+def test_standard_streams_may_be_closed(run: Start, words: list[str], closed: str) -> None:
+    def start(folder: Path) -> Application:
+        command, *options = words
+        before = ["sh", "-c", f'exec "$@" {closed}', "sh", *twistd(), "-n", "--pidfile="]
+        listen = ["--logfile=log", command, "-l", LOOPBACK]
+        return Application(folder, *before, *listen, *options)
+
+    server = run(start)
+    with connect(server.address) as client:
+        client.sendall(b"HELLO")
+        assert read(client, 5) == b"HELLO"
+        held = descriptors(server.child_of(client))
+        assert sorted(held)[:3] == [0, 1, 2]
+        assert len(held) == (4 if words[0] == "forkecho" else 3)
+        # standard error is where the log comes from
+        assert held[2].startswith("socket:")
+        # and of the rest the peer's connection alone is shared with nobody else
+        connection = inode_of_servers_end(client)
+        where = [number for number, target in held.items() if target == connection]
+        assert len(where) == (1 if words[0] == "forkecho" else 2)
+    if words is SPEAKING:
+        server.wait_for(r"child wrote pid=\d+: in passing")
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
