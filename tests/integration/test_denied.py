@@ -13,9 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from .clients import ask
+from . import applications
+from .applications import Application, Start
+from .clients import ask, connect, read
 from .commands import denied, twistd
-from .serving import Serve, forkserve_program, need, refusal
+from .processes import descriptors
+from .serving import LOOPBACK, Serve, forkserve, forkserve_program, need, refusal
+from .test_what_children_hold import inode_of_servers_end
+
+run = applications.run
 
 CLONE3 = 435
 PIDFD_OPEN = 434
@@ -103,3 +109,63 @@ def test_printing_to_a_standard_output_that_is_closed_is_refused(folder: Path) -
     before = ["sh", "-c", 'exec "$@" >&-', "sh"]
     line = refused(folder, before, ["forkecho", "--print"])
     assert line.endswith("--print takes a standard output that is open")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+def test_under_a_umask_that_denies_everything_another_user_serves_all_the_same(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    (folder / "mine.py").write_text("def upper(c, p):\n    c.sendall(c.recv(9).upper())\n")
+    (folder / "mine.py").chmod(0o600)
+    socket = folder / "socket"
+    server = forkserve(
+        serve,
+        ".mine:upper",
+        "--user=nobody",
+        launcher=launcher,
+        before=["sh", "-c", 'umask 077; exec "$@"', "sh"],
+        env={"PYTHONPATH": str(folder)},
+        listen=[LOOPBACK, f"unix:{socket}:mode=666"],
+    )
+    assert ask(server.address, b"hello") == b"HELLO"
+    assert socket.stat().st_mode & 0o777 == 0o666
+
+
+def test_on_a_read_only_file_system_all_is_well_without_a_pid_file(serve: Serve) -> None:
+    before = [need("unshare"), "--mount"]
+    before += [] if os.geteuid() == 0 else ["--map-root-user"]
+    before += ["sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
+    server = serve(before=before)
+    assert ask(server.address, b"hello") == b"HELLO"
+    with pytest.raises(OSError, match="Read-only file system"):
+        Path(f"/proc/{server.pid}/root/written").touch()
+
+
+SPEAKING = ["forkserve", "--", "sh", "-c", "echo in passing >&2; exec cat"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", [*SERVERS.values(), SPEAKING], ids=[*SERVERS, "speaking"])
+def test_standard_streams_may_be_closed(run: Start, words: list[str], closed: str) -> None:
+    def start(folder: Path) -> Application:
+        command, *options = words
+        before = ["sh", "-c", f'exec "$@" {closed}', "sh", *twistd(), "-n", "--pidfile="]
+        listen = ["--logfile=log", command, "-l", LOOPBACK]
+        return Application(folder, *before, *listen, *options)
+
+    server = run(start)
+    with connect(server.address) as client:
+        client.sendall(b"HELLO")
+        assert read(client, 5) == b"HELLO"
+        held = descriptors(server.child_of(client))
+        assert sorted(held)[:3] == [0, 1, 2]
+        assert len(held) == (4 if words[0] == "forkecho" else 3)
+        # standard error is where the log comes from
+        assert held[2].startswith("socket:")
+        # and of the rest the peer's connection alone is shared with nobody else
+        connection = inode_of_servers_end(client)
+        where = [number for number, target in held.items() if target == connection]
+        assert len(where) == (1 if words[0] == "forkecho" else 2)
+    if words is SPEAKING:
+        server.wait_for(r"child wrote pid=\d+: in passing")
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
