@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +24,13 @@ from twisted_fork.reaping import ForkedProcess, start_process
 from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.watching import Watching
 
-__all__ = ["Starter", "check", "give_orders", "orders"]
+__all__ = ["PATIENCE", "Starter", "check", "give_orders", "orders", "too_late", "verdict"]
+
+PATIENCE = 60.0
+"""Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
+
+_CHECKED = b"checked\n"
+"""What a check writes when it has found nothing wrong, and nothing else."""
 
 _TLS_FILES = ("certificate", "key", "client_ca")
 
@@ -86,6 +93,27 @@ class Starter:
                 resource.prlimit(process.pid, resource.RLIMIT_NOFILE, self._open_files)
         return process
 
+    def start_check(
+        self, streams: tuple[int, int, int], ended: Callable[[Failure], object]
+    ) -> ForkedProcess:
+        """
+        Start a check.
+
+        :param streams: its standard input, which its orders are in, output and error; still
+            the caller's to close.
+        :param ended: see ForkedProcess.
+        :raises OSError: no process can be made just now.
+        """
+        return start_process(
+            self._reactor,
+            self._watcher,
+            ended,
+            sys.executable,
+            [sys.executable, "-u", _INSIDE, "check"],
+            env=dict(os.environ),
+            childFDs=dict(enumerate(streams)),
+        )
+
     def streams(self) -> tuple[bytes, tuple[int, ...]]:
         """A message that gives one that runs already the streams of those to come."""
         also = self._stdout == self._stderr
@@ -119,20 +147,62 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
     who: dict[str, Any] = {}
     if uid is not None:
         who = {"user": uid, "group": gid, "extra_groups": []}
-    try:
-        looked = subprocess.run(
-            [sys.executable, "-u", _INSIDE, "check"],
-            input=wire.marshalled(orders),
-            capture_output=True,
-            check=False,
-            **who,
-        )
-    except OSError as failure:
-        return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
-    if looked.returncode == 0:
+    # no pipes: somebody whom the handler has started may hold them for ever
+    with (
+        open(memory_file("orders"), "wb") as told,
+        open(memory_file("stdout"), "rb") as stdout,
+        open(memory_file("stderr"), "rb") as stderr,
+    ):
+        told.write(wire.marshalled(orders))
+        told.flush()
+        told.seek(0)
+        try:
+            looking = subprocess.Popen(
+                [sys.executable, "-u", _INSIDE, "check"],
+                stdin=told,
+                stdout=stdout,
+                stderr=stderr,
+                **who,
+            )
+        except OSError as failure:
+            return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
+        try:
+            status = looking.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            return too_late()
+        finally:
+            if looking.returncode is None:
+                _end_group(looking)
+        stdout.seek(0)
+        stderr.seek(0)
+        return verdict(status, stdout.read(), stderr.read())
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has not been waited for, and its group, if it leads one."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
+    """
+    What a check has found that ended like that.
+
+    :returns: one line that says what is wrong; None if nothing is.
+    """
+    if returncode == 0 and stdout == _CHECKED:
         return None
-    lines = looked.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"the check ended with status {looked.returncode}"
+    if returncode == 0:
+        return "the handler ends the process when it is imported"
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"the check ended with status {returncode}"
+
+
+def too_late() -> str:
+    """What is wrong where a check does not end in its time."""
+    return f"the handler was not imported within {PATIENCE:g} seconds"
 
 
 def orders(
