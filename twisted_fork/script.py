@@ -12,7 +12,8 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from twisted_fork.handler import Handler
 from twisted_fork.inside.importing import MAIN
-from twisted_fork.plugin import TwistdService
+from twisted_fork.plugin import own_process
+from twisted_fork.service import ForkingService
 from twisted_fork.settings import Settings
 
 __all__ = ["serve"]
@@ -39,9 +40,10 @@ def serve(
         raise RuntimeError('put the call of serve under if __name__ == "__main__":')
     from twisted.internet import reactor
 
-    service = TwistdService(listen, handler, Settings(**settings))
+    service = ForkingService(listen, handler, Settings(**settings))
     service.check()
     service.open_ports()
+    own_process(service)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     service.startService()
     running: Any = reactor

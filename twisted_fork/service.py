@@ -7,10 +7,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
@@ -22,6 +22,7 @@ from twisted_fork.forking import ForkLauncher
 from twisted_fork.gate import Gate
 from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
+from twisted_fork.later import OneAtATime
 from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Port, endpoint_from, open_port, require_plain
 from twisted_fork.pool import Pool
@@ -52,6 +53,16 @@ class ChildInfo(NamedTuple):
     since: float
 
 
+class Observer(Protocol):
+    """Who wants to know of a service's beginning."""
+
+    def starting(self) -> object:
+        """It is about to start; nobody has been told of it, and it has no processes."""
+
+    def accepting(self, service: ForkingService) -> object:
+        """It has been started, and accepts connections for the first time since."""
+
+
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
@@ -62,6 +73,7 @@ class ForkingService(Service):
     :param protocol: the class of each child's ProcessProtocol.
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
     :raises InvalidHandler: *handler* is none.
+    :ivar observer: is told of its beginning.
     """
 
     def __init__(
@@ -77,6 +89,7 @@ class ForkingService(Service):
             from twisted.internet import reactor
         one = isinstance(endpoints, str) or IStreamServerEndpoint.providedBy(endpoints)
         self.settings = settings or Settings()
+        self.observer: Observer | None = None
         self._reactor = reactor
         self._endpoints: list[Any] = [endpoints] if one else list(endpoints)  # type: ignore[arg-type]
         self._handler = handler_from(handler)
@@ -90,6 +103,7 @@ class ForkingService(Service):
         self._gate: Gate | None = None
         self._admission: Admission | None = None
         self._drain: Drain | None = None
+        self._reloads = OneAtATime(self._reload)
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -172,6 +186,8 @@ class ForkingService(Service):
             self.check()
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
+        if self.observer is not None:
+            self.observer.starting()
         open_files = descriptors.raise_limit()
         self._watcher = Watcher(self._reactor, self._reactor, self._journal)
         self._stderr = StandardError(
@@ -192,7 +208,7 @@ class ForkingService(Service):
             if settings.launcher == "fork":
                 launcher = ForkLauncher(self._reactor, *given)
             else:
-                launcher = SpawnLauncher(*given)
+                launcher = SpawnLauncher(self._reactor, *given)
         self._pool = Pool(
             settings,
             self._reactor,
@@ -230,8 +246,8 @@ class ForkingService(Service):
             self._pool.renew()
 
     def _let_in(self) -> None:
-        if self._gate is not None and self._gate.open():
-            self.settled()
+        if self._gate is not None and self._gate.open() and self.observer is not None:
+            self.observer.accepting(self)
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -268,23 +284,26 @@ class ForkingService(Service):
         if self._drain is not None:
             self._drain.hurry()
 
-    def reload(self) -> None:
+    def reload(self) -> Deferred[bool]:
         """
         Load the handler and the certificates anew: a new template is started, and takes
         over when it is ready.  Spares of the old one go, busy children finish.  If it cannot
         be started, or does not become ready, the old one goes on, and the log says so.
+
+        One is done at a time; those that are asked for meanwhile are one more.
+
+        :returns: fires when it is over, with whether it went well.
         """
+        return self._reloads.ask()
+
+    def _reload(self) -> Deferred[bool]:
         if self._pool is None or not self.running:
-            return
+            return succeed(False)
         self._journal.reloading()
+        launcher = self._pool.launcher
         try:
             orders = self._new_orders()
         except (InvalidHandler, InvalidSetting, OSError) as why:
-            self._journal.reload_failed(f"reason={str(why)!r}")
-            self.settled()
-        else:
-            self._pool.launcher.reload(orders).addCallback(lambda _: self.settled())
-
-    def settled(self) -> None:
-        """Called when connections are accepted after a start, and when a reload is over; to
-        be overridden."""
+            launcher.reload_failed(f"reason={str(why)!r}")
+            return succeed(False)
+        return launcher.reload(orders)

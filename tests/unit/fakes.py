@@ -87,6 +87,7 @@ class FakeReactor(Clock):
         self.writers: list[Any] = []
         self.started: list[dict[str, Any]] = []
         self.called: list[tuple[Any, ...]] = []
+        self.triggers: list[tuple[str, str, Callable[[], object]]] = []
         self.spawn_error: OSError | None = None
         self.pids = itertools.count(NO_PID)
         self.running = True
@@ -137,6 +138,15 @@ class FakeReactor(Clock):
         self.called.append((what, *arguments))
 
     callFromThread = callWhenRunning
+
+    def addSystemEventTrigger(self, phase: str, event: str, what: Callable[[], object]) -> None:
+        self.triggers.append((phase, event, what))
+
+    def trigger(self, phase: str, event: str) -> None:
+        """Call what was to be called then."""
+        for when, which, what in self.triggers:
+            if (when, which) == (phase, event):
+                what()
 
     def listenTCP(
         self, port: int, factory: Any, backlog: int = 50, interface: str = ""
@@ -264,6 +274,9 @@ class FakeLauncher:
         self.stuck_ones.append((child, seconds))
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+        raise NotImplementedError
+
+    def reload_failed(self, status: str) -> None:
         raise NotImplementedError
 
     def streams_changed(self) -> None:
