@@ -8,6 +8,8 @@ by the reactor itself.
     $ PYTHONPATH=. twistd -ny chatroom.tac
 
 Then: nc localhost 8000, and nc localhost 8001
+
+SIGHUP loads chatroom.py anew, SIGTERM lets visitors finish, and systemd is told.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_fork import ChildProtocol, ForkingService, Settings
+from twisted_fork import ChildProtocol, ForkingService, Settings, take_signals
 
 log = Logger()
 
@@ -82,3 +84,4 @@ board = StreamServerEndpointService(
 application = Application("chat room")
 visits.setServiceParent(application)
 board.setServiceParent(application)
+take_signals(visits)

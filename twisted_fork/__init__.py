@@ -6,7 +6,7 @@ The public names, all of them.  For the reactor process:
 - ForkingService, a twisted.application service; Settings, how it serves;
 - ChildProtocol, to be subclassed by who wants to know what happens to children, and
   ChildInfo, a look at one;
-- Program, for a program as handler; serve, for scripts;
+- Program, for a program as handler; serve, for scripts; take_signals, for applications;
 - InvalidSetting, InvalidHandler, CannotListen: what may be wrong.
 
 For handlers, in a child: connection, ConnectionInfo, tell.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from twisted_fork.script import serve
     from twisted_fork.service import ChildInfo, ForkingService
     from twisted_fork.settings import InvalidSetting, Settings
+    from twisted_fork.signals import take_signals
 
 __all__ = [
     "CannotListen",
@@ -41,6 +42,7 @@ __all__ = [
     "Settings",
     "connection",
     "serve",
+    "take_signals",
     "tell",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "Settings": "settings",
     "connection": "inside.about",
     "serve": "script",
+    "take_signals": "signals",
     "tell": "inside.about",
 }
 

@@ -129,8 +129,11 @@ class ExecLauncher:
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
         """Programs are executed as they are on the disk, always."""
-        self._pool.journal.reloaded(None)
+        self._pool.journal.nothing_to_reload()
         return succeed(True)
+
+    def reload_failed(self, status: str) -> None:
+        self._pool.journal.reload_failed(status, old_template=False)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

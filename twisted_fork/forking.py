@@ -13,7 +13,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python.failure import Failure
 
@@ -23,7 +23,7 @@ from twisted_fork.child import Child
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff, Later
 from twisted_fork.reaping import ForkedProcess, Sweep, adopt, bury
-from twisted_fork.starting import Starter, give_orders
+from twisted_fork.starting import PATIENCE, Starter, give_orders, too_late
 from twisted_fork.watching import Watching
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ _MOST_OUTSTANDING = 64
 """Requests sent to the template and not yet answered: far fewer than its channel
 holds, so that sending never waits."""
 
+_LINGER = 5.0
+"""Seconds for a template that has been let go to end: it only has to be scheduled."""
+
 
 class _Template:
     """
@@ -45,6 +48,7 @@ class _Template:
     :ivar stuck: it did not answer, and has been killed.
     :ivar served: it has forked a child that has been heard of.
     :ivar dismissed: another has taken over; it goes when it has done what it was asked for.
+    :ivar deadline: until when it has to be ready, or to end.
     :ivar requests: children that it was asked for and that have not been heard of,
         by their tickets.
     """
@@ -59,6 +63,7 @@ class _Template:
         self.stuck = False
         self.process: ForkedProcess | None = None
         self.channel: Channel
+        self.deadline: Later
 
     @property
     def pid(self) -> int | None:
@@ -168,14 +173,16 @@ class ForkLauncher:
                     template.kill()
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
-        if self._candidate is not None:
-            self._candidate.kill()
-            self._reload_is_over(False)
+        try:
+            self._candidate = self._start_template(orders)
+        except OSError as failure:
+            self.reload_failed(f"reason={os.strerror(failure.errno or 0)!r}")
+            return succeed(False)
         over = self._reloading = Deferred()
-        self._candidate = self._start_template(orders)
-        if self._candidate is None:
-            self._reload_is_over(False)
         return over
+
+    def reload_failed(self, status: str) -> None:
+        self._journal.reload_failed(status, old_template=self._current is not None)
 
     def stop(self) -> Deferred[None]:
         self._replacement.cancel()
@@ -194,10 +201,11 @@ class ForkLauncher:
         """A template process has ended and has been waited for; its channel may not
         have, since a child that it forked just now holds it too."""
         template.ended = True
+        template.deadline.cancel()
         if template is self._candidate:
             self._candidate = None
             if self._stopped is None:
-                self._journal.reload_failed(reason_text(reason))
+                self.reload_failed(reason_text(reason))
             self._reload_is_over(False)
         elif template is self._current:
             self._current = None
@@ -246,33 +254,32 @@ class ForkLauncher:
         if self._stopped is not None and not self._templates and not self._stopped.called:
             self._stopped.callback(None)
 
-    def _start_template(self, orders: dict[str, Any]) -> _Template | None:
-        """:returns: the template, which is not ready yet; None if it cannot be started."""
+    def _start_template(self, orders: dict[str, Any]) -> _Template:
+        """
+        :returns: the template, which is not ready yet.
+        :raises OSError: it cannot be started just now.
+        """
         template = _Template(orders)
-        try:
-            template.channel, theirs = open_channel(
-                self._watcher,
-                lambda message: self._received(template, message),
-                lambda: self._channel_ended(template),
-            )
-        except OSError as failure:
-            self._cannot_start(failure)
-            return None
+        template.deadline = Later(self._reactor, partial(self._too_late, template))
+        template.channel, theirs = open_channel(
+            self._watcher,
+            lambda message: self._received(template, message),
+            lambda: self._channel_ended(template),
+        )
         try:
             give_orders(template.channel.send, orders)
             ended = partial(self._template_ended, template)
             give = partial(self._give_streams, template)
             template.process = self._starter.start("template", theirs, ended, give)
-        except OSError as failure:
-            template.channel.close()
-            self._cannot_start(failure)
-            return None
         except BaseException:
             template.channel.close()
             raise
         finally:
             theirs.close()
+        # whoever it starts while it imports its handler goes with it
+        template.process.ends_its_group = True
         self._templates.add(template)
+        template.deadline.arm(PATIENCE)
         return template
 
     def _give_streams(self, template: _Template, data: bytes, descriptors: tuple[int, ...]) -> None:
@@ -284,9 +291,25 @@ class ForkLauncher:
         """Start a template when there is none."""
         if self._current is not None:
             return
-        self._current = self._start_template(self._orders)
-        if self._current is None:
+        try:
+            self._current = self._start_template(self._orders)
+        except OSError as failure:
+            self._journal.template_not_started(os.strerror(failure.errno or 0))
             self._restart.failed()
+
+    def _too_late(self, template: _Template) -> None:
+        """*template* is not ready in its time, or does not end in its time."""
+        if template.channel.closed:
+            self._journal.template_stays(template.pid, _LINGER)
+            template.kill()
+            return
+        if template is self._candidate:
+            self._candidate = None
+            self.reload_failed(f"reason={too_late()!r}")
+            self._reload_is_over(False)
+        else:
+            self._journal.template_late(template.pid, PATIENCE)
+        self._dismiss(template)
 
     def _take_over(self, template: _Template) -> None:
         """*template* was started to replace the current one, and is ready."""
@@ -306,12 +329,12 @@ class ForkLauncher:
         if over is not None:
             over.callback(well)
 
-    def _cannot_start(self, failure: OSError) -> None:
-        self._journal.template_not_started(os.strerror(failure.errno or 0))
-
     def _received(self, template: _Template, message: wire.Message) -> None:
         if message.kind == wire.READY:
             template.ready = True
+            template.deadline.cancel()
+            if template.process is not None:
+                template.process.ends_its_group = False
             self._journal.template_ready(message.number)
             if template is self._candidate:
                 self._take_over(template)
@@ -341,8 +364,14 @@ class ForkLauncher:
             channel.resume()
 
     def _dismiss(self, template: _Template) -> None:
-        """Let *template* go, as soon as it has done what it was asked for."""
-        if not template.requests:
-            template.channel.close()
-            if template.ended:
-                self._let_go(template)
+        """Let *template* go, as soon as it has done what it was asked for; nothing can have
+        been asked of one that is not ready."""
+        if template.requests:
+            return
+        template.channel.close()
+        if template.ended:
+            self._let_go(template)
+        elif template.ready:
+            template.deadline.arm(_LINGER)
+        else:
+            template.kill()

@@ -216,6 +216,14 @@ class Journal:
         """No template could be started."""
         self._warn(f"cannot start the template: {reason}; trying again")
 
+    def template_late(self, pid: int | None, seconds: float) -> None:
+        """The template does not become ready, and is killed."""
+        self._warn(f"template not ready pid={pid} seconds={seconds:.1f}: killed")
+
+    def template_stays(self, pid: int | None, seconds: float) -> None:
+        """A template does not end when it is let go, and is killed."""
+        self._warn(f"template does not end pid={pid} seconds={seconds:.1f}: killed")
+
     def template_stuck(self, pid: int | None, seconds: float) -> None:
         """The template does not answer, and is killed."""
         self._warn(f"template stuck pid={pid} seconds={seconds:.1f}: killed")
@@ -264,13 +272,18 @@ class Journal:
         """The handler is loaded anew."""
         self._say("reloading")
 
-    def reloaded(self, pid: int | None) -> None:
-        """A new template has taken over."""
-        self._say(f"reloaded pid={pid}")
+    def reloaded(self, template: int | None = None) -> None:
+        """A new template has taken over; or children to come are new, where there is none."""
+        self._say("reloaded" if template is None else f"reloaded pid={template}")
 
-    def reload_failed(self, status: str) -> None:
-        """The new template has ended before it was ready; the old one goes on."""
-        self._warn(f"reload failed {status}: the old template goes on")
+    def nothing_to_reload(self) -> None:
+        """Programs are executed, always, as they are on the disk."""
+        self._say("nothing to reload: programs are executed as they are on the disk")
+
+    def reload_failed(self, status: str, old_template: bool) -> None:
+        """The handler cannot be loaded anew; a template that there is goes on."""
+        then = ": the old template goes on" if old_template else ""
+        self._warn(f"reload failed {status}{then}")
 
     def signalled(self, name: str, count: int) -> None:
         """Children that are still there at shutdown get a signal."""

@@ -1,5 +1,5 @@
 """
-Doing things later: once, or again and again with a growing delay.
+Doing things later: once, again and again with a growing delay, or when the last is over.
 
 What is to be done later is never forgotten because it raised: it is tried again.
 """
@@ -7,10 +7,12 @@ What is to be done later is never forgotten because it raised: it is tried again
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-__all__ = ["Backoff", "Later"]
+__all__ = ["Backoff", "Later", "OneAtATime"]
 
 _RAISED = 1.0
 """Seconds after which what raised is tried again."""
@@ -104,3 +106,41 @@ class Backoff:
     def cancel(self) -> None:
         """Do not try again."""
         self._later.cancel()
+
+
+class OneAtATime:
+    """
+    What takes a while, and must not be done twice at the same time.  Whoever asks while it is
+    being done is given one more afterwards, all of them together.
+
+    :param begin: begins; its Deferred fires when it is over.
+    """
+
+    def __init__(self, begin: Callable[[], Deferred[Any]]) -> None:
+        self._begin = begin
+        self._running = False
+        self._asked: list[Deferred[Any]] = []
+
+    def ask(self) -> Deferred[Any]:
+        """
+        Begin, now or as soon as what is being done is over.
+
+        :returns: fires with what the Deferred of *begin* fires with.
+        """
+        asked: Deferred[Any] = Deferred()
+        self._asked.append(asked)
+        if not self._running:
+            self._go()
+        return asked
+
+    def _go(self) -> None:
+        self._running = True
+        asked, self._asked = self._asked, []
+        maybeDeferred(self._begin).addBoth(self._over, asked)
+
+    def _over(self, result: Any, asked: list[Deferred[Any]]) -> None:
+        self._running = False
+        if self._asked:
+            self._go()
+        for each in asked:
+            each.callback(result)

@@ -44,10 +44,15 @@ class Launcher(Protocol):
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
         """
-        Use *orders*, and what is on the disk now, for the children to come.
+        Use *orders*, and what is on the disk now, for the children to come; never called
+        again before that is over.
 
-        :returns: fires when that is over, with whether it went well.
+        :returns: fires when that is over, which it is when the launcher has been stopped; with
+            whether it went well.
         """
+
+    def reload_failed(self, status: str) -> object:
+        """Log that there is nothing to reload with, and what goes on."""
 
     def stop(self) -> Deferred[None]:
         """

@@ -1,9 +1,14 @@
 """
 Telling systemd: ready, reloading, stopping, alive (sd_notify(3)).
+
+What has been said is one of four phases, and a table says what an event makes of each.  Events
+may come in any order: a reload may begin before connections are accepted, and end while the
+service stops.  Where the table has nothing for an event, nothing is said.
 """
 
 from __future__ import annotations
 
+import enum
 import os
 import socket
 import time
@@ -12,12 +17,45 @@ from typing import Any
 
 from twisted_fork.later import Later
 
-__all__ = ["Notifier"]
+__all__ = ["Event", "Notifier", "Phase", "after"]
 
 
 _NOT_FOR_CHILDREN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "JOURNAL_STREAM")
 """Told of this process's descriptors, which children do not have: sd_listen_fds(3),
 systemd.exec(5)."""
+
+
+class Phase(enum.Enum):
+    """What systemd has been told last."""
+
+    STARTING = ""
+    READY = "READY=1"
+    RELOADING = "RELOADING=1"
+    STOPPING = "STOPPING=1"
+
+
+class Event(enum.Enum):
+    """What systemd may want to know."""
+
+    ACCEPTING = enum.auto()
+    RELOAD_BEGINS = enum.auto()
+    RELOAD_ENDS = enum.auto()
+    STOP = enum.auto()
+
+
+_PHASES = {
+    (Phase.STARTING, Event.ACCEPTING): Phase.READY,
+    (Phase.READY, Event.RELOAD_BEGINS): Phase.RELOADING,
+    (Phase.RELOADING, Event.RELOAD_ENDS): Phase.READY,
+    (Phase.STARTING, Event.STOP): Phase.STOPPING,
+    (Phase.READY, Event.STOP): Phase.STOPPING,
+    (Phase.RELOADING, Event.STOP): Phase.STOPPING,
+}
+
+
+def after(phase: Phase, event: Event) -> Phase:
+    """The phase that *event* leads to; the same if there is nothing to say."""
+    return _PHASES.get((phase, event), phase)
 
 
 class Notifier:
@@ -36,20 +74,19 @@ class Notifier:
             self._address = "\0" + self._address[1:]
         self._interval = _watchdog_interval(environment)
         self._watchdog = Later(clock, self._alive)
+        self._phase = Phase.STARTING
 
-    def ready(self) -> None:
-        """Connections are accepted, after a start or a reload."""
-        self._send("READY=1")
-        if self._address and self._interval:
+    def happens(self, event: Event) -> None:
+        """Say what there is to say about *event*."""
+        before, self._phase = self._phase, after(self._phase, event)
+        if self._phase is before:
+            return
+        since = ""
+        if self._phase is Phase.RELOADING:
+            since = f"\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
+        self._send(self._phase.value + since)
+        if self._phase is Phase.READY and self._address and self._interval:
             self._watchdog.arm(0)
-
-    def reloading(self) -> None:
-        """A new template is being started."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-    def stopping(self) -> None:
-        """Ports are closed; children finish."""
-        self._send("STOPPING=1")
 
     def close(self) -> None:
         """Say nothing more."""

@@ -11,16 +11,14 @@ import signal
 import sys
 from typing import Any
 
-from twisted.internet.error import ReactorNotRunning
-
 from twisted_fork.handler import Handler, Imported, InvalidHandler
 from twisted_fork.listening import CannotListen
-from twisted_fork.notify import Notifier
 from twisted_fork.options import ServerOptions, refuse
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting
+from twisted_fork.signals import take_signals
 
-__all__ = ["make"]
+__all__ = ["make", "own_process"]
 
 
 def make(options: ServerOptions, handler: Handler) -> ForkingService:
@@ -40,12 +38,12 @@ def make(options: ServerOptions, handler: Handler) -> ForkingService:
     if isinstance(handler, Imported) and here not in sys.path:
         sys.path.insert(0, here)
     try:
-        service = TwistdService(options.endpoints, handler, options.settings)
-        service.alone = True
+        service = ForkingService(options.endpoints, handler, options.settings)
         service.check(*_whom(options))
         service.open_ports()
     except (CannotListen, InvalidHandler, InvalidSetting) as why:
         refuse(options.command, why)
+    own_process(service)
     return service
 
 
@@ -58,54 +56,16 @@ def _whom(options: ServerOptions) -> tuple[int | None, int | None]:
     return uid, gid
 
 
-class TwistdService(ForkingService):
+def own_process(service: ForkingService) -> None:
     """
-    A ForkingService that is all that its process is for: SIGTERM and SIGINT stop it, with
-    exit status 0, and the second one hurries it; SIGHUP reloads it; systemd is told.
+    Have *service* be all that this process is for: see take_signals.
+
+    Nothing in it is waited for by SIGCHLD then, and for each child that costs as much as a line
+    of the log.
     """
+    from twisted.internet import reactor
 
-    def startService(self) -> None:
-        """Start, and take the signals as soon as the reactor has installed its own."""
-        self._notifier = Notifier(self._reactor)
-        super().startService()
-        self._reactor.callWhenRunning(self._take_signals)
-
-    def stopService(self) -> Any:
-        """Stop; see ForkingService."""
-        self._notifier.stopping()
-        return super().stopService().addBoth(self._said_goodbye)
-
-    def reload(self) -> None:
-        """Reload; see ForkingService."""
-        self._notifier.reloading()
-        super().reload()
-
-    def settled(self) -> None:
-        """Connections are accepted, or a reload is over."""
-        self._notifier.ready()
-
-    def _said_goodbye(self, result: Any) -> Any:
-        self._notifier.close()
-        return result
-
-    def _take_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._signalled)
-        # nothing here is waited for by SIGCHLD, and for each child it costs as much as a line
-        # of the log
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._act, signal.Signals(number))
-
-    def _act(self, number: signal.Signals) -> None:
-        if number is signal.SIGHUP:
-            self.reload()
-        elif self.running:
-            self._journal.stop_asked_for(number.name)
-            try:
-                self._reactor.stop()
-            except ReactorNotRunning:
-                pass
-        else:
-            self.hurry()
+    service.alone = True
+    take_signals(service)
+    running: Any = reactor
+    running.callWhenRunning(signal.signal, signal.SIGCHLD, signal.SIG_DFL)

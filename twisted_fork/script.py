@@ -13,7 +13,8 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted_fork.descriptions import listed
 from twisted_fork.handler import Handler
 from twisted_fork.inside.importing import MAIN
-from twisted_fork.plugin import TwistdService
+from twisted_fork.plugin import own_process
+from twisted_fork.service import ForkingService
 from twisted_fork.settings import Settings
 
 __all__ = ["serve"]
@@ -41,9 +42,10 @@ def serve(
     endpoints = listed(listen, "listen")
     from twisted.internet import reactor
 
-    service = TwistdService(endpoints, handler, Settings(**settings))
+    service = ForkingService(endpoints, handler, Settings(**settings))
     service.check()
     service.open_ports()
+    own_process(service)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     service.startService()
     running: Any = reactor

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting, system, traffic
@@ -26,6 +26,7 @@ from twisted_fork.forking import ForkLauncher
 from twisted_fork.gate import Gate
 from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
+from twisted_fork.later import OneAtATime
 from twisted_fork.launcher import Launcher
 from twisted_fork.listening import Port, open_port
 from twisted_fork.orphans import Orphans
@@ -68,6 +69,16 @@ def _require_protocol(protocol: Any) -> None:
         raise TypeError(f"protocol cannot be {protocol!r}: {mismatch}; {wanted}") from None
 
 
+class Observer(Protocol):
+    """Who wants to know of a service's beginning."""
+
+    def starting(self) -> object:
+        """It is about to start; nobody has been told of it, and it has no processes."""
+
+    def accepting(self, service: ForkingService) -> object:
+        """It has been started, and accepts connections for the first time since."""
+
+
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
@@ -81,6 +92,7 @@ class ForkingService(Service):
     :raises InvalidHandler: *handler* is none.
     :raises CannotListen: *endpoints* are none.
     :raises TypeError: *settings* or *protocol* is none.
+    :ivar observer: is told of its beginning.
     """
 
     alone = False
@@ -100,6 +112,7 @@ class ForkingService(Service):
             raise TypeError(f"settings cannot be {settings!r}: it takes Settings(max_children=50)")
         _require_protocol(protocol)
         self.settings = Settings() if settings is None else settings
+        self.observer: Observer | None = None
         self._reactor = reactor
         self._endpoints = listed(endpoints)
         self._handler = handler_from(handler)
@@ -114,6 +127,7 @@ class ForkingService(Service):
         self._admission: Admission | None = None
         self._drain: Drain | None = None
         self._orphans: Orphans | None = None
+        self._reloads = OneAtATime(self._reload)
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -198,6 +212,8 @@ class ForkingService(Service):
             self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         keep_steady(self._reactor)
+        if self.observer is not None:
+            self.observer.starting()
         open_files = descriptors.raise_limit()
         self._watcher = Watcher(self._reactor, self._reactor, self._journal)
         self._stderr = stderr = StandardError(self._reactor, self._watcher, self._journal)
@@ -216,7 +232,7 @@ class ForkingService(Service):
             if settings.launcher == "fork":
                 launcher = ForkLauncher(self._reactor, *given)
             else:
-                launcher = SpawnLauncher(*given)
+                launcher = SpawnLauncher(self._reactor, *given)
         self._orphans = Orphans(self._reactor, self.alone)
         self._orphans.watch()
         self._pool = Pool(
@@ -261,8 +277,8 @@ class ForkingService(Service):
             self._journal.penalized(source, seconds)
 
     def _let_in(self) -> None:
-        if self._gate is not None and self._gate.open():
-            self.settled()
+        if self._gate is not None and self._gate.open() and self.observer is not None:
+            self.observer.accepting(self)
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -301,23 +317,26 @@ class ForkingService(Service):
         if self._drain is not None:
             self._drain.hurry()
 
-    def reload(self) -> None:
+    def reload(self) -> Deferred[bool]:
         """
         Load the handler and the certificates anew: a new template is started, and takes
         over when it is ready.  Spares of the old one go, busy children finish.  If it cannot
         be started, or does not become ready, the old one goes on, and the log says so.
+
+        One is done at a time; those that are asked for meanwhile are one more.
+
+        :returns: fires when it is over, with whether it went well.
         """
+        return self._reloads.ask()
+
+    def _reload(self) -> Deferred[bool]:
         if self._pool is None or not self.running:
-            return
+            return succeed(False)
         self._journal.reloading()
+        launcher = self._pool.launcher
         try:
             orders = self._new_orders()
         except (InvalidHandler, InvalidSetting, OSError) as why:
-            self._journal.reload_failed(f"reason={str(why)!r}")
-            self.settled()
-        else:
-            self._pool.launcher.reload(orders).addCallback(lambda _: self.settled())
-
-    def settled(self) -> None:
-        """Called when connections are accepted after a start, and when a reload is over; to
-        be overridden."""
+            launcher.reload_failed(f"reason={str(why)!r}")
+            return succeed(False)
+        return launcher.reload(orders)

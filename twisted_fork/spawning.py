@@ -7,15 +7,17 @@ layout.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from twisted_fork import starting, wire
 from twisted_fork.channels import open_channel
+from twisted_fork.checking import Check
 from twisted_fork.child import Child
 from twisted_fork.journal import Journal
 from twisted_fork.starting import Starter
@@ -29,9 +31,6 @@ __all__ = ["SpawnLauncher"]
 _MOST_STARTING = 8
 """Interpreters that start at the same time: more would only be slower."""
 
-_PATIENCE = 60.0
-"""Seconds for an interpreter to start and import its handler."""
-
 
 class SpawnLauncher:
     """
@@ -44,17 +43,20 @@ class SpawnLauncher:
 
     def __init__(
         self,
+        clock: IReactorTime,
         watcher: Watching,
         journal: Journal,
         orders: dict[str, Any],
         starter: Starter,
     ) -> None:
+        self._clock = clock
         self._watcher = watcher
         self._journal = journal
         self._orders = orders
         self._starter = starter
         self._pool: Pool
         self._starting: set[Child] = set()
+        self._check: Check | None = None
         self._stopped: Deferred[None] | None = None
 
     def start(self, pool: Pool) -> None:
@@ -85,36 +87,52 @@ class SpawnLauncher:
         return False  # it has a process as soon as it is launched
 
     def stuck(self, child: Child, seconds: float) -> None:
-        if seconds > _PATIENCE:
+        if seconds > starting.PATIENCE:
             self._journal.child_stuck(child.pid, child.peer, seconds)
             child.kill()
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
         """Every new child loads its handler anyway; those that wait have the old one, and go
         if the new one can be loaded."""
-        looked = deferToThread(starting.check, orders)
-        return looked.addCallback(self._checked, orders)
+        over: Deferred[bool] = Deferred()
+        checked = partial(self._checked, orders, over)
+        try:
+            self._check = Check(self._clock, self._watcher, self._starter, orders, checked)
+        except OSError as failure:
+            self.reload_failed(f"reason={os.strerror(failure.errno or 0)!r}")
+            return succeed(False)
+        return over
 
-    def _checked(self, wrong: str | None, orders: dict[str, Any]) -> bool:
-        if wrong is None:
+    def _checked(self, orders: dict[str, Any], over: Deferred[bool], wrong: str | None) -> None:
+        self._check = None
+        well = wrong is None and self._stopped is None
+        if well:
             self._orders = orders
             self._pool.renew()
-            self._journal.reloaded(None)
-        else:
-            self._journal.reload_failed(f"reason={wrong!r}")
-        return wrong is None
+            self._journal.reloaded()
+        elif self._stopped is None:
+            self.reload_failed(f"reason={wrong!r}")
+        over.callback(well)
+        self._look_whether_stopped()
+
+    def reload_failed(self, status: str) -> None:
+        self._journal.reload_failed(status, old_template=False)
 
     def stop(self) -> Deferred[None]:
         self._stopped = Deferred()
         for child in self._starting:
             if child.connection is None:
                 self._pool.dismiss(child)
+        if self._check is not None:
+            self._check.kill()
         self._look_whether_stopped()
         return self._stopped
 
     def kill(self) -> None:
         for child in self._starting:
             child.kill()
+        if self._check is not None:
+            self._check.kill()
 
     def _received(self, child: Child, message: wire.Message) -> None:
         if child in self._starting:
@@ -131,5 +149,7 @@ class SpawnLauncher:
         self._look_whether_stopped()
 
     def _look_whether_stopped(self) -> None:
-        if self._stopped is not None and not self._stopped.called and not self._starting:
+        if self._stopped is None or self._starting or self._check is not None:
+            return
+        if not self._stopped.called:
             self._stopped.callback(None)

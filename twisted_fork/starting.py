@@ -26,7 +26,10 @@ from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.stderr import StandardError, Stream
 from twisted_fork.watching import Watching
 
-__all__ = ["Starter", "check", "give_orders", "orders", "verdict"]
+__all__ = ["PATIENCE", "Starter", "check", "give_orders", "orders", "too_late", "verdict"]
+
+PATIENCE = 60.0
+"""Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
 
 _CHECKED = b"checked\n"
 """What a check writes when it has found nothing wrong, and nothing else."""
@@ -115,6 +118,27 @@ class Starter:
         also = self._stdout is None
         give(wire.pack(wire.STREAMS, number=int(also)), (stderr,))
 
+    def start_check(
+        self, streams: tuple[int, int, int], ended: Callable[[Failure], object]
+    ) -> ForkedProcess:
+        """
+        Start a check.
+
+        :param streams: its standard input, which its orders are in, output and error; still
+            the caller's to close.
+        :param ended: see ForkedProcess.
+        :raises OSError: no process can be made just now.
+        """
+        return start_process(
+            self._reactor,
+            self._watcher,
+            ended,
+            sys.executable,
+            [sys.executable, "-u", _INSIDE, "check"],
+            env=dict(os.environ),
+            childFDs=dict(enumerate(streams)),
+        )
+
 
 def _ended(stream: Stream, ended: Callable[[Failure], object], reason: Failure) -> None:
     stream.owner_ended()
@@ -148,17 +172,43 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
     who: dict[str, Any] = {}
     if uid is not None:
         who = {"user": uid, "group": gid, "extra_groups": []}
-    try:
-        looked = subprocess.run(
-            [sys.executable, "-u", _INSIDE, "check"],
-            input=wire.marshalled(orders),
-            capture_output=True,
-            check=False,
-            **who,
-        )
-    except OSError as failure:
-        return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
-    return verdict(looked.returncode, looked.stdout, looked.stderr)
+    # no pipes: somebody whom the handler has started may hold them for ever
+    with (
+        open(memory_file("orders"), "wb") as told,
+        open(memory_file("stdout"), "rb") as stdout,
+        open(memory_file("stderr"), "rb") as stderr,
+    ):
+        told.write(wire.marshalled(orders))
+        told.flush()
+        told.seek(0)
+        try:
+            looking = subprocess.Popen(
+                [sys.executable, "-u", _INSIDE, "check"],
+                stdin=told,
+                stdout=stdout,
+                stderr=stderr,
+                **who,
+            )
+        except OSError as failure:
+            return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
+        try:
+            status = looking.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            return too_late()
+        finally:
+            if looking.returncode is None:
+                _end_group(looking)
+        stdout.seek(0)
+        stderr.seek(0)
+        return verdict(status, stdout.read(), stderr.read())
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has not been waited for, and its group, if it leads one."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
@@ -179,6 +229,11 @@ def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
         names = {each.value: each.name for each in signal.Signals}
         how = f" by {names.get(-returncode, f'signal {-returncode}')}"
     return f"the handler ends the process{how} when it is imported"
+
+
+def too_late() -> str:
+    """What is wrong where a check does not end in its time."""
+    return f"the handler was not imported within {PATIENCE:g} seconds"
 
 
 def orders(

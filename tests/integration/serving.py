@@ -49,7 +49,7 @@ def forkserve(
 
     :param serve: the fixture.
     :param env: what it has besides in its environment.
-    :param more: see harness.Server.
+    :param more: see harness.Server; *then* is a command that is put before it last.
     """
     path = handler[1:] if handler.startswith(".") else f"served.{handler}"
     return serve("--handler", path, *options, **_as_forkserve(env, more))
@@ -76,7 +76,8 @@ def forkserve_program(
 
 def _as_forkserve(env: Mapping[str, str] | None, more: dict[str, Any]) -> dict[str, Any]:
     before = [*more.pop("before", ()), *environment(**(env or {}))]
-    return {**more, "before": [*before, sys.executable, "-c", _FORKSERVE]}
+    before += [sys.executable, "-c", _FORKSERVE, *more.pop("then", ())]
+    return {**more, "before": before}
 
 
 def python_program(code: str) -> list[str]:

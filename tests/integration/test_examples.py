@@ -65,7 +65,6 @@ class Example(Server):
         self.expects_traceback = self.expects_retries = False
         self.exit_status = None
         self._noisy = True
-        self._killed_by_signals = name.endswith(".tac")
         *preparations, command = map(shlex.split, commands_of(name))
         for preparation in preparations:
             subprocess.run(preparation, cwd=folder, check=True, capture_output=True)
@@ -88,9 +87,9 @@ class Example(Server):
         self.pid = self._process.pid
 
     def wait_until_over(self) -> None:
-        """It has ended, as it should: an application by Twisted's own way with signals."""
+        """It has ended, as it should."""
         wait_until(self.is_over, "the example's end")
-        assert self.exit_status == (-signal.SIGTERM if self._killed_by_signals else 0), self.tell()
+        assert self.exit_status == 0, self.tell()
         assert not self.has_traceback(), self.tell()
 
 
@@ -253,6 +252,10 @@ def test_chatroom_tac(example: Example) -> None:
             assert [line.partition(": ")[2] for line in said] == ["hello", "hello again"]
         assert len(told) == 5
     example.wait_for(r"left: ", times=2)
+    example.kill(signal.SIGHUP)
+    example.wait_for(r"reloaded pid=\d+\n")
+    with connect(example.address) as eve:
+        assert Dialogue(eve).hear() == "Say something."
 
 
 def test_every_example_has_a_test() -> None:

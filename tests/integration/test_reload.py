@@ -9,6 +9,8 @@ import re
 import signal
 import socket
 import ssl
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from twisted.internet.threads import deferToThread
 
 from .certificates import Authority
 from .clients import Crowd, connect, read, read_to_end, talk
+from .commands import twistd
 from .harness import Server, with_twisted
-from .processes import children, state, until, wait_until
-from .serving import Serve, forkserve, forkserve_program
+from .processes import children, state, status, until, wait_until
+from .serving import Serve, environment, forkserve, forkserve_program, refusal
 
 HANDLER = """
 VERSION = {version!r}
@@ -41,13 +44,23 @@ class Changing:
         variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
         self.server = forkserve(serve, ".changing:serve", *options, env=variables, **more)
 
-    def write(self, version: str) -> None:
-        """Install another version; it is one letter."""
-        self._install(HANDLER.format(version=version))
+    def write(self, version: str, first: str = "") -> None:
+        """Install another version, one letter, which does something *first*."""
+        self._install(first + HANDLER.format(version=version))
 
-    def break_it(self) -> None:
+    def break_it(self, how: str = "import no_such_module") -> None:
         """Install one that cannot be imported."""
-        self._install("VERSION = 'broken'\nimport no_such_module\n")
+        self._install(f"VERSION = 'broken'\n{how}\n")
+
+    def hang(self) -> Path:
+        """Install one whose import does not end; a file that says which processes try."""
+        tried = self._module.with_name("tried")
+        tried.touch()
+        self._install(
+            f"import os, time\nwith open({str(tried)!r}, 'a') as file:\n"
+            "    file.write(f'{os.getpid()}\\n')\ntime.sleep(1000)\n"
+        )
+        return tried
 
     def _install(self, text: str) -> None:
         """At once: a spawned child may import it at any moment."""
@@ -58,7 +71,7 @@ class Changing:
     def reload(self, times: int = 1) -> None:
         """SIGHUP, and wait until it has been done; *times* counts all until now."""
         self.server.kill(signal.SIGHUP)
-        self.server.wait_for("reloaded pid=", times)
+        self.server.wait_for(r"reloaded( pid=\d+)?\n", times)
 
     def fail(self) -> None:
         """SIGHUP, and wait until it has failed."""
@@ -176,7 +189,7 @@ def test_many_signals_are_one_reload_at_least_and_the_last_code_serves(
     for version in "bcdefg":
         changing.write(version)
         changing.server.kill(signal.SIGHUP)
-    changing.server.wait_for("reloaded pid=")
+    changing.server.wait_for("reloaded")
     wait_until(lambda: changing.version() == "g", "the last version")
     assert [changing.version() for _ in range(5)] == ["g"] * 5
     assert "reload failed" not in changing.server.log()
@@ -210,7 +223,7 @@ def test_the_built_in_echo_can_be_reloaded_too(serve: Serve, launcher: str) -> N
     server = serve(launcher=launcher)
     before = children(server.pid)
     server.kill(signal.SIGHUP)
-    server.wait_for("reloaded pid=")
+    server.wait_for(r"reloaded( pid=\d+)?\n")
     wait_until(lambda: not before & children(server.pid), "the end of all that were old")
     with connect(server.address) as connection:
         talk(connection)
@@ -233,8 +246,144 @@ def test_programs_are_always_executed_as_they_are(serve: Serve, folder: Path) ->
     newer.rename(program)
     assert says() == b"new\n"
     server.kill(signal.SIGHUP)
-    server.wait_for("reloaded pid=None\n")
+    server.wait_for("nothing to reload: programs are executed as they are on the disk\n")
     assert says() == b"new\n"
+    assert "reloaded" not in server.log()
+
+
+# Reloads that hang, and storms of them
+
+
+def waiting(tried: Path) -> int:
+    """The process that tries to import a handler that hangs."""
+    return int(wait_until(tried.read_text, "an import that hangs").splitlines()[-1])
+
+
+def test_a_reload_that_hangs_keeps_neither_connections_nor_the_stop(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    # one that hangs as it is started anew, too, would not end by itself
+    changing = Changing(serve, folder, "--grace=1000", launcher=launcher, spares=3)
+    tried = changing.hang()
+    changing.server.kill(signal.SIGHUP)
+    waiting(tried)
+    assert [changing.version() for _ in range(2)] == ["a"] * 2
+    changing.server.stop()
+    assert changing.server.find("reload(?:ed| failed)") == []
+
+
+def test_a_reload_that_hangs_does_not_keep_those_who_are_served_from_finishing(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    changing = Changing(serve, folder, "--grace=1000", launcher=launcher)
+    with connect(changing.server.address) as connection:
+        assert read(connection, 1) == b"a"
+        tried = changing.hang()
+        changing.server.kill(signal.SIGHUP)
+        pid = waiting(tried)
+        changing.server.kill()
+        wait_until(lambda: state(pid) == "", "the end of the import that hung")
+        talk(connection, b"still here")
+    changing.server.wait_until_over()
+
+
+IN_FIVE_SECONDS = """
+import runpy, sys
+from twisted_fork import starting
+starting.PATIENCE = 5.0
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""To be put before a command, which then gives imports five seconds, and not sixty."""
+
+
+def test_a_reload_that_hangs_fails_in_its_time_and_the_next_goes_well(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    impatient = [sys.executable, "-c", IN_FIVE_SECONDS]
+    changing = Changing(serve, folder, launcher=launcher, then=impatient)
+    tried = changing.hang()
+    changing.server.kill(signal.SIGHUP)
+    pid = waiting(tried)
+    changing.server.wait_for("reload failed reason='the handler was not imported within 5 seconds'")
+    wait_until(lambda: state(pid) == "", "the end of the import that hung")
+    changing.write("b")
+    changing.reload()
+    assert changing.version() == "b"
+
+
+def test_a_handler_that_hangs_when_it_is_imported_is_refused_in_its_time(
+    folder: Path, launcher: str
+) -> None:
+    (folder / "hanging.py").write_text("import time\ntime.sleep(1000)\n")
+    command = [*environment(PYTHONPATH=str(folder), PYTHONDONTWRITEBYTECODE="1"), sys.executable]
+    command += ["-c", IN_FIVE_SECONDS, *twistd(), "-n", "--pidfile=", "forkserve"]
+    command += [f"--launcher={launcher}", "-l", f"unix:{folder}/socket", "--handler", "hanging:x"]
+    told = refusal(folder, "forkserve", command)
+    assert told == "twistd forkserve: the handler was not imported within 5 seconds"
+
+
+def test_reloads_that_are_asked_for_meanwhile_become_one(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    changing = Changing(serve, folder, launcher=launcher)
+    server = changing.server
+    tried = changing.hang()
+    server.kill(signal.SIGHUP)
+    pid = waiting(tried)
+    for _ in range(20):
+        server.kill(signal.SIGHUP)
+        # it is seen to have taken the signal
+        wait_until(lambda: status(server.pid, "SigPnd") == "0" * 16, "no signal that waits")
+        wait_until(lambda: status(server.pid, "ShdPnd") == "0" * 16, "no signal that waits")
+    changing.write("b")
+    os.kill(pid, signal.SIGKILL)
+    server.wait_for("reload failed")
+    server.wait_for(r"reloaded( pid=\d+)?\n")
+    assert changing.version() == "b"
+    assert len(server.find("reloading\n")) == 2
+
+
+def test_a_storm_of_signals_leaves_a_server_that_serves_and_stops(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    changing = Changing(serve, folder, launcher=launcher)
+    changing.write("a", "import time\ntime.sleep(1)")
+    for number in range(731):
+        changing.server.kill(signal.SIGHUP)
+        time.sleep(0.005)
+        if number % 100 == 0:
+            assert changing.version() == "a"
+    changing.write("b")
+    changing.server.kill(signal.SIGHUP)
+    wait_until(lambda: changing.version() == "b", "the last version")
+    changing.server.stop()
+    events = [event for (event,) in changing.server.find(r"(reloading|reloaded|reload failed)")]
+    assert len(events) >= 4
+    assert set(events[::2]) == {"reloading"}, "no reload begins before the last is over"
+    assert set(events[1::2]) == {"reloaded"}
+
+
+def test_a_handler_that_ends_the_process_when_it_is_imported_is_not_taken(
+    serve: Serve, folder: Path, launcher: str
+) -> None:
+    changing = Changing(serve, folder, launcher=launcher, spares=6)
+    before = changing.server.spares()
+    changing.break_it("import os\nos._exit(0)")
+    changing.fail()
+    assert changing.server.spares() == before
+    assert changing.version() == "a"
+    assert "reloaded" not in changing.server.log()
+    changing.write("a")
+
+
+def test_an_old_template_that_is_stopped_does_not_stay(serve: Serve, folder: Path) -> None:
+    changing = Changing(serve, folder, "--grace=1000")
+    old = changing.server.template()
+    os.kill(old, signal.SIGSTOP)
+    changing.reload()
+    wait_until(lambda: state(old) == "", "the end of the old template")
+    changing.server.stop()
 
 
 # Certificates
@@ -271,7 +420,7 @@ def test_certificates_are_read_anew(serve: Serve, folder: Path, launcher: str) -
     assert (trusting(server.address, first), trusting(server.address, second)) == (True, False)
     install(folder, second)
     server.kill(signal.SIGHUP)
-    server.wait_for("reloaded pid=")
+    server.wait_for(r"reloaded( pid=\d+)?\n")
     assert (trusting(server.address, first), trusting(server.address, second)) == (False, True)
 
 
@@ -321,7 +470,7 @@ async def test_no_connection_is_lost_or_refused_during_reloads(
     await crowd.next_round()
     for times in range(1, 5):
         server.kill(signal.SIGHUP)
-        await server.logs("reloaded pid=", times)
+        await server.logs(r"reloaded( pid=\d+)?\n", times)
         await crowd.next_round()
     await crowd.leave()
     assert crowd.broken == []

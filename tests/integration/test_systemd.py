@@ -11,9 +11,11 @@ import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from twisted.internet.threads import deferToThread
 from .clients import Crowd, ask, connect, read_to_end, talk
 from .harness import Server, with_twisted
 from .processes import DEADLINE, children, until, wait_until
-from .serving import Serve, environment, forkserve, need
+from .serving import Serve, environment, forkserve, forkserve_program, need
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 
@@ -130,12 +132,33 @@ class Listener:
         self.said: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(DEADLINE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(str(self.path))
 
-    def wait_for(self, state: str, times: int = 1) -> None:
-        """It has been said for the nth time."""
+    def wait_for(self, state: str, times: int = 1) -> int:
+        """
+        It has been said for the nth time.
+
+        :returns: the pid of who said it.
+        """
+        pid = 0
         while self.said.count(state) < times:
-            self.said += self._socket.recv(1000).decode().splitlines()[:1]
+            pid = self._hear()
+        return pid
+
+    def all_said(self) -> list[str]:
+        """All that has been said."""
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self._hear()
+        return self.said
+
+    def _hear(self) -> int:
+        message, ((_, _, credentials),), _, _ = self._socket.recvmsg(1000, socket.CMSG_SPACE(12))
+        self.said += message.decode().splitlines()[:1]
+        pid: int = struct.unpack("=iII", credentials)[0]
+        return pid
 
     def close(self) -> None:
         self._socket.close()
@@ -197,6 +220,40 @@ def test_a_reload_that_fails_is_over_too(serve: Serve, listener: Listener, folde
     listener.wait_for("READY=1", 2)
     assert listener.said == ["READY=1", "RELOADING=1", "READY=1"]
     server.wait_for("reload failed")
+
+
+@pytest.mark.parametrize("kind", ["fork", "spawn", "program"])
+def test_a_hangup_as_soon_as_the_server_is_said_to_be_ready_is_a_reload(
+    serve: Serve, listener: Listener, kind: str
+) -> None:
+    def hang_up() -> None:
+        os.kill(listener.wait_for("READY=1"), signal.SIGHUP)
+
+    before = told(listener)
+    if kind == "program":
+        forkserve_program(serve, "cat", before=before, meanwhile=hang_up)
+    else:
+        serve(before=before, launcher=kind, meanwhile=hang_up)
+    listener.wait_for("READY=1", 2)
+    assert listener.said == ["READY=1", "RELOADING=1", "READY=1"]
+
+
+def test_nothing_is_said_after_stopping_when_it_stops_in_the_middle_of_a_reload(
+    serve: Serve, listener: Listener, folder: Path, launcher: str
+) -> None:
+    module = folder / "mine.py"
+    module.write_text("def serve(connection, peer):\n    pass\n")
+    variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    server = forkserve(
+        serve, ".mine:serve", "--grace=1000", before=told(listener), env=variables,
+        launcher=launcher, spares=0,
+    )  # fmt: skip
+    tried = folder / "tried"
+    module.write_text(f"import time\nopen({str(tried)!r}, 'w').close()\ntime.sleep(1000)\n")
+    server.kill(signal.SIGHUP)
+    wait_until(tried.exists, "an import that hangs")
+    server.stop()
+    assert listener.all_said() == ["READY=1", "RELOADING=1", "STOPPING=1"]
 
 
 def test_stopping_is_said_before_the_last_child_has_finished(

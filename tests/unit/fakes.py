@@ -84,6 +84,7 @@ class FakeReactor(Clock):
         self.writers: list[Any] = []
         self.started: list[dict[str, Any]] = []
         self.called: list[tuple[Any, ...]] = []
+        self.triggers: list[tuple[str, str, Callable[[], object]]] = []
         self.spawn_error: OSError | None = None
         self.pids = itertools.count(NO_PID)
         self.running = True
@@ -134,6 +135,15 @@ class FakeReactor(Clock):
         self.called.append((what, *arguments))
 
     callFromThread = callWhenRunning
+
+    def addSystemEventTrigger(self, phase: str, event: str, what: Callable[[], object]) -> None:
+        self.triggers.append((phase, event, what))
+
+    def trigger(self, phase: str, event: str) -> None:
+        """Call what was to be called then."""
+        for when, which, what in self.triggers:
+            if (when, which) == (phase, event):
+                what()
 
     def spawnProcess(
         self, protocol: Any, path: str, words: Any, env: Any, childFDs: Any
@@ -237,6 +247,9 @@ class FakeLauncher:
         self.stuck_ones.append((child, seconds))
 
     def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+        raise NotImplementedError
+
+    def reload_failed(self, status: str) -> None:
         raise NotImplementedError
 
     def stop(self) -> Deferred[None]:

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 TIME_LIMIT = 20
 """Seconds after which a process that hangs is ended, and its test fails."""
@@ -48,3 +50,31 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
         timeout=TIME_LIMIT,
         check=False,
     )
+
+
+def wait_until_ended(*pids: int) -> None:
+    """Processes of others have ended, or do so within ten seconds."""
+    for pid in pids:
+        for _ in range(1000):
+            if _state(pid) in ("", "Z"):
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError(f"process {pid} does not end")
+
+
+def wait_until_written(path: Path) -> str:
+    """What is in a file that somebody writes within ten seconds."""
+    for _ in range(1000):
+        if path.exists() and (text := path.read_text()):
+            return text
+        time.sleep(0.01)
+    raise AssertionError(f"nobody writes {path}")
+
+
+def _state(pid: int) -> str:
+    """As in /proc/PID/stat; empty for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

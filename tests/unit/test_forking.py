@@ -367,6 +367,40 @@ class DyingTests(ForkLauncherCase):
         self.reactor.advance(1)
         self.assertEqual(self.asked(self.is_ready()).payload, connection.details())
 
+    def test_one_that_is_not_ready_in_its_time_is_killed_and_replaced(self) -> None:
+        self.launcher.start(self.pool)
+        self.told()
+        process, channel = self.template()
+        pass_time(self.reactor, 59)
+        self.assertEqual(process.signals, [])
+        pass_time(self.reactor, 2)
+        self.assertEqual(process.signals, ["KILL"])
+        self.assertIsNone(wire.receive(channel))
+        self.ends()
+        self.assertEqual(
+            self.lines,
+            [
+                f"template not ready pid={process.pid} seconds=60.0: killed",
+                f"template ended pid={process.pid} signal=SIGKILL: replaced in 0.1 seconds",
+            ],
+        )
+        pass_time(self.reactor, 1)
+        self.is_ready()
+        self.assertTrue(self.pool.may_accept())
+
+    def test_one_that_is_ready_has_no_limit(self) -> None:
+        self.start()
+        pass_time(self.reactor, 1000)
+        self.assertEqual(self.template()[0].signals, [])
+
+    def test_whoever_it_has_started_before_it_is_ready_ends_with_it_and_nobody_later(
+        self,
+    ) -> None:
+        self.launcher.start(self.pool)
+        self.assertTrue(self.template()[0].ends_its_group)
+        self.is_ready()
+        self.assertFalse(self.template()[0].ends_its_group, "a child would be ended with it")
+
     def test_a_child_that_is_never_heard_of_does_not_keep_its_connection(self) -> None:
         self.start()  # whose channel a stopped child holds
         connection = self.connect()
@@ -435,6 +469,26 @@ class StoppingTests(ForkLauncherCase):
         self.launcher.start(self.pool)
         self.successResultOf(self.launcher.stop())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_that_is_not_ready_is_killed_at_once(self) -> None:
+        self.launcher.start(self.pool)
+        stopped = self.launcher.stop()
+        self.assertEqual(self.template()[0].signals, ["KILL"])
+        self.ends()
+        self.successResultOf(stopped)
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_one_that_does_not_go_is_killed(self) -> None:
+        self.start()
+        stopped = self.launcher.stop()
+        pass_time(self.reactor, 4)
+        self.assertEqual(self.template()[0].signals, [])
+        pass_time(self.reactor, 2)
+        self.assertEqual(self.template()[0].signals, ["KILL"])
+        self.assertNoResult(stopped)
+        self.ends()
+        self.successResultOf(stopped)
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
 
     def test_it_can_be_killed(self) -> None:
         self.start()

@@ -159,10 +159,18 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     (lambda j: j.draining(3), "draining children=3"),
     (lambda j: j.reloading(), "reloading"),
     (lambda j: j.reloaded(7), "reloaded pid=7"),
+    (lambda j: j.reloaded(), "reloaded"),
     (
-        lambda j: j.reload_failed("exit=1"),
+        lambda j: j.nothing_to_reload(),
+        "nothing to reload: programs are executed as they are on the disk",
+    ),
+    (
+        lambda j: j.reload_failed("exit=1", True),
         "reload failed exit=1: the old template goes on",
     ),
+    (lambda j: j.reload_failed("reason='why'", False), "reload failed reason='why'"),
+    (lambda j: j.template_late(7, 60.0), "template not ready pid=7 seconds=60.0: killed"),
+    (lambda j: j.template_stays(7, 5.0), "template does not end pid=7 seconds=5.0: killed"),
     (lambda j: j.signalled("SIGKILL", 3), "stopping: SIGKILL sent to children=3"),
     (lambda j: j.stopped(), "stopped"),
 ]

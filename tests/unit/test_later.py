@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from twisted_fork.later import Backoff, Later
+from twisted_fork.later import Backoff, Later, OneAtATime
 
 from .cases import Case
 
@@ -115,3 +116,51 @@ class BackoffTests(Case):
         backoff = Backoff(Clock(), lambda: None, first, most)
         backoff.failures = failures
         self.assertTrue(first <= backoff.failed() <= most)
+
+
+class OneAtATimeTests(Case):
+    """What must not be done twice at the same time."""
+
+    def setUp(self) -> None:
+        self.begun: list[Deferred[int]] = []
+        self.what = OneAtATime(self.begin)
+
+    def begin(self) -> Deferred[int]:
+        self.begun.append(Deferred())
+        return self.begun[-1]
+
+    def test_it_begins_at_once_and_whoever_asked_hears_of_its_end(self) -> None:
+        asked = self.what.ask()
+        self.assertNoResult(asked)
+        self.begun[0].callback(7)
+        self.assertEqual(self.successResultOf(asked), 7)
+
+    def test_those_who_ask_meanwhile_are_given_one_more_together(self) -> None:
+        first, *others = [self.what.ask() for _ in range(9)]
+        self.assertEqual(len(self.begun), 1)
+        self.begun[0].callback(1)
+        self.assertEqual((self.successResultOf(first), len(self.begun)), (1, 2))
+        for each in others:
+            self.assertNoResult(each)
+        self.begun[1].callback(2)
+        self.assertEqual([self.successResultOf(each) for each in others], [2] * 8)
+        self.assertEqual(len(self.begun), 2)
+
+    def test_who_asks_afterwards_is_given_one_of_their_own(self) -> None:
+        for number in range(5):
+            asked = self.what.ask()
+            self.begun[-1].callback(number)
+            self.assertEqual(self.successResultOf(asked), number)
+        self.assertEqual(len(self.begun), 5)
+
+    def test_one_that_fails_does_not_keep_the_next(self) -> None:
+        first, second = self.what.ask(), self.what.ask()
+        self.begun[0].errback(ZeroDivisionError())
+        self.begun[1].callback(2)
+        self.failureResultOf(first, ZeroDivisionError)
+        self.assertEqual(self.successResultOf(second), 2)
+
+    def test_one_that_raises_as_it_begins_has_failed(self) -> None:
+        self.what = OneAtATime(lambda: succeed(1 // 0))
+        for _ in range(2):
+            self.failureResultOf(self.what.ask(), ZeroDivisionError)

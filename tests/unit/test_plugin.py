@@ -1,4 +1,4 @@
-"""Tests for what the twistd plugins have in common: starting refusals, and signals."""
+"""Tests for what the twistd plugins have in common: refusals, and a process for a service."""
 
 from __future__ import annotations
 
@@ -12,81 +12,27 @@ from typing import Any
 from twisted_fork import starting
 from twisted_fork.forkecho import Options, makeService
 from twisted_fork.handler import Echo, Imported
-from twisted_fork.plugin import TwistdService, make
+from twisted_fork.plugin import make, own_process
 
 from .cases import Case
 from .test_service import ServiceCase
 
 
-class SignalTests(ServiceCase):
-    """SIGTERM and SIGINT end the process; the second one hurries it."""
+class OwnProcessTests(ServiceCase):
+    """A process that is for one service alone."""
 
-    kind = TwistdService
+    def test_its_signals_are_taken_and_nothing_waits_for_sigchld(self) -> None:
+        from twisted.internet import reactor
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.handlers: dict[int, Any] = {}
-        self.patch(signal, "signal", self.handlers.__setitem__)
-
-    def call(self) -> None:
-        """What the reactor was given to call."""
-        while self.reactor.called:
-            what, *arguments = self.reactor.called.pop(0)
-            what(*arguments)
-
-    def receive(self, *numbers: int) -> None:
-        """Signals come, all in one turn of the reactor."""
-        for number in numbers:
-            self.handlers[number](number, None)
-        self.call()
-
-    def test_signals_are_taken_once_the_reactor_runs(self) -> None:
-        self.started()
-        self.assertEqual(self.handlers, {})
-        self.call()
-        wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-        self.assertEqual(set(self.handlers), wanted)
-        self.assertEqual(self.handlers[signal.SIGCHLD], signal.SIG_DFL)
-
-    def test_the_first_stops_the_reactor_and_is_logged(self) -> None:
-        for number, name in [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")]:
-            self.reactor.running = True
-            self.started()
-            self.call()
-            self.receive(number)
-            self.assertEqual((self.lines[-1], self.reactor.running), (f"received {name}", False))
-
-    def test_a_signal_does_nothing_in_the_middle_of_something_else(self) -> None:
-        self.started()
-        self.call()
-        self.handlers[signal.SIGTERM](signal.SIGTERM, None)
-        self.assertTrue(self.reactor.running)
-
-    def test_the_second_hurries_those_that_still_serve(self) -> None:
-        service = self.started(grace=1000.0)
-        self.call()
-        process = self.serve_one(service)
-        self.receive(signal.SIGTERM)
-        self.stop(service)
-        self.receive(signal.SIGINT)
-        self.turn()
-        self.assertEqual(process.signals, ["TERM"])
-        self.receive(signal.SIGINT)
-        self.turn()
-        self.assertEqual(process.signals, ["TERM", "KILL"])
-
-    def test_a_hangup_reloads_and_stops_nothing(self) -> None:
-        self.started()
-        self.call()
-        self.receive(signal.SIGHUP)
-        self.assertEqual((self.lines[-1], self.reactor.running), ("reloading", True))
-        self.assertEqual(len(self.reactor.started), 2)
-
-    def test_two_at_once_are_no_error(self) -> None:
-        self.started()
-        self.call()
-        self.receive(signal.SIGTERM, signal.SIGINT)
-        self.assertFalse(self.reactor.running)
+        handlers: dict[int, Any] = {}
+        self.patch(signal, "signal", handlers.__setitem__)
+        self.patch(reactor, "callWhenRunning", self.reactor.callWhenRunning)
+        service = self.service()
+        own_process(service)
+        self.assertIsNotNone(service.observer)
+        ((what, *arguments),) = self.reactor.called
+        what(*arguments)
+        self.assertEqual(handlers, {signal.SIGCHLD: signal.SIG_DFL})
 
 
 class MakingTests(Case):

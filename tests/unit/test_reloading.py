@@ -9,11 +9,10 @@ import pwd
 from twisted_fork import wire
 from twisted_fork.child import State
 from twisted_fork.handler import Echo
-from twisted_fork.notify import Notifier
-from twisted_fork.plugin import TwistdService
 from twisted_fork.settings import Settings
 from twisted_fork.starting import orders
 
+from .fakes import pass_time
 from .test_forking import ForkLauncherCase
 from .test_service import ServiceCase
 
@@ -97,43 +96,103 @@ class ReloadingTests(ForkLauncherCase):
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
         self.assertFalse(self.successResultOf(self.launcher.reload(NEW)))
         self.assertTrue(self.pool.may_accept())
+        why = os.strerror(errno.EAGAIN)
+        self.assertEqual(self.lines[-1], f"reload failed reason={why!r}: the old template goes on")
 
-    def test_a_second_reload_takes_the_place_of_the_first(self) -> None:
+    def test_one_that_is_not_ready_in_its_time_is_killed_and_the_reload_has_failed(self) -> None:
+        old = self.start()
+        over = self.launcher.reload(NEW)
+        self.told()
+        process, channel = self.template()
+        pass_time(self.reactor, 59)
+        self.assertEqual(process.signals, [])
+        pass_time(self.reactor, 2)
+        self.assertEqual((process.signals, process.ends_its_group), (["KILL"], True))
+        self.assertFalse(self.successResultOf(over))
+        self.assertIsNone(wire.receive(channel))
+        self.ends()
+        failed = [line for line in self.lines if "template ready" not in line]
+        self.assertEqual(
+            failed,
+            [
+                "reload failed reason='the handler was not imported within 60 seconds':"
+                " the old template goes on"
+            ],
+        )
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.connect()
+        self.assertEqual(self.asked(old).kind, wire.FORK)
+
+    def test_where_there_is_no_old_one_it_is_not_said_to_go_on(self) -> None:
+        self.channel_ends(self.start())
+        over = self.launcher.reload(NEW)
+        self.ends(0)
+        self.channel_ends(self.template()[1])
+        self.ends()
+        self.assertFalse(self.successResultOf(over))
+        self.assertEqual(self.lines[-1], "reload failed signal=SIGKILL")
+
+    def test_an_old_one_that_does_not_end_is_killed(self) -> None:
         self.start()
-        first, second = self.launcher.reload(NEW), self.launcher.reload(NEW)
-        self.assertFalse(self.successResultOf(first))
-        self.assertEqual(self.template(1)[0].signals, ["KILL"])
+        self.launcher.reload(NEW)
         self.is_ready()
-        self.assertTrue(self.successResultOf(second))
+        old = self.template(0)[0]
+        pass_time(self.reactor, 4)
+        self.assertEqual(old.signals, [])
+        pass_time(self.reactor, 2)
+        self.assertEqual(old.signals, ["KILL"])
+        self.assertIn(f"template does not end pid={old.pid}", self.lines[-1])
+        self.ends(0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_an_old_one_that_has_a_connection_to_hand_over_is_given_its_time(self) -> None:
+        old = self.start()
+        self.connect()
+        ticket = self.asked(old).ticket
+        self.launcher.reload(NEW)
+        self.is_ready()
+        pass_time(self.reactor, 4.9)
+        self.say(old, wire.ALIVE, ticket, 777)
+        pass_time(self.reactor, 4.9)
+        self.assertEqual(self.template(0)[0].signals, [])
+
+    def test_an_old_one_that_was_not_ready_yet_is_killed_at_once(self) -> None:
+        self.launcher.start(self.pool)
+        self.launcher.reload(NEW)
+        self.is_ready()
+        self.assertEqual(self.template(0)[0].signals, ["KILL"])
 
     def test_stopping_stops_both(self) -> None:
         self.start()
-        self.launcher.reload(NEW)
+        over = self.launcher.reload(NEW)
         stopped = self.launcher.stop()
+        self.assertEqual([self.template(n)[0].signals for n in (0, 1)], [[], ["KILL"]])
         self.ends(0)
         self.assertNoResult(stopped)
         self.ends(1)
         self.successResultOf(stopped)
+        self.assertFalse(self.successResultOf(over))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertNotIn("reload failed", " ".join(self.lines))
 
 
 class TellingTests(ServiceCase):
-    """Whoever was told that a reload begins is told that it is over."""
-
-    kind = TwistdService
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.told: list[str] = []
-        self.patch(Notifier, "reloading", lambda notifier: self.told.append("reloading"))
-        self.patch(Notifier, "ready", lambda notifier: self.told.append("ready"))
+    """Whoever asks for a reload is told when it is over, and whether it went well."""
 
     def test_it_is_over_when_the_new_one_has_taken_over(self) -> None:
         service = self.started()
-        service.reload()
-        self.assertEqual(self.told, ["ready", "reloading"])
+        over = service.reload()
+        self.assertNoResult(over)
         self.template_is_ready()
-        self.assertEqual(self.told, ["ready", "reloading", "ready"])
+        self.assertTrue(self.successResultOf(over))
+
+    def test_it_is_over_when_the_new_one_has_ended(self) -> None:
+        service = self.started()
+        over = service.reload()
+        self.assertNoResult(over)
+        self.channel().close()
+        self.template_ends()
+        self.assertFalse(self.successResultOf(over))
 
     def test_without_the_childrens_user_the_old_one_goes_on(self) -> None:
         user = pwd.getpwuid(os.getuid())
@@ -142,7 +201,7 @@ class TellingTests(ServiceCase):
         self.patch(pwd, "getpwnam", users.__getitem__)
         service = self.started(user="somebody")
         del users["somebody"]
-        service.reload()
+        self.assertFalse(self.successResultOf(service.reload()))
         self.assertEqual(
             self.lines[-2:],
             [
@@ -151,7 +210,6 @@ class TellingTests(ServiceCase):
                 " the old template goes on",
             ],
         )
-        self.assertEqual(self.told, ["ready", "reloading", "ready"])
         self.assertEqual(len(self.reactor.started), 1)
         self.serve_one(service)
         users["somebody"] = user

@@ -31,8 +31,6 @@ LOCAL = "tcp:0:interface=127.0.0.1"
 class ServiceCase(Case):
     """A service whose template and children are the test's."""
 
-    kind: type[ForkingService] = ForkingService
-
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.lines: list[str] = []
@@ -54,7 +52,7 @@ class ServiceCase(Case):
 
     def service(self, *endpoints: Any, **given: Any) -> ForkingService:
         settings = Settings(**{"spare_children": 0, **given})
-        service = self.kind(endpoints or [LOCAL], Echo(), settings, reactor=self.reactor)
+        service = ForkingService(endpoints or [LOCAL], Echo(), settings, reactor=self.reactor)
         self.patch(service, "_journal", journal_of(self.lines))
         return service
 
@@ -191,7 +189,7 @@ class StartingTests(ServiceCase):
         wrong: list[Any] = [[], 8000]
         for endpoints in wrong:
             with self.assertRaisesRegex(CannotListen, "^endpoints cannot be .*'tcp:8000'"):
-                self.kind(endpoints, Echo(), reactor=self.reactor)
+                ForkingService(endpoints, Echo(), reactor=self.reactor)
 
     def test_a_script_is_told_what_listen_takes(self) -> None:
         wrong: list[Any] = [[], 8000]
@@ -285,15 +283,15 @@ class StoppingTests(ServiceCase):
         self.assertEqual(process.signals, [])
 
     def test_those_that_do_not_finish_get_signals_each_after_the_grace(self) -> None:
-        service = self.started(grace=3.0)
+        service = self.started(grace=2.0)
         process = self.serve_one(service)
         stopped = self.stop(service)
-        self.reactor.advance(2.9)
+        self.reactor.advance(1.9)
         self.assertEqual(process.signals, [])
         self.reactor.advance(0.2)
         self.assertEqual(process.signals, ["TERM"])
         self.assertIn("stopping: SIGTERM sent to children=1", self.lines)
-        self.reactor.advance(2.8)
+        self.reactor.advance(1.8)
         self.assertEqual(process.signals, ["TERM"])
         self.reactor.advance(0.2)
         self.assertEqual(process.signals, ["TERM", "KILL"])
@@ -326,6 +324,31 @@ class StoppingTests(ServiceCase):
         self.template_is_ready()
         self.assertIn("accepting connections", self.lines[-1])
         self.assertEqual(len(self.reactor.started), 2)
+
+    def test_a_reload_that_is_asked_for_before_the_start_or_while_it_stops_is_none(self) -> None:
+        self.assertFalse(self.successResultOf(self.service().reload()))
+        service = self.started()
+        self.serve_one(service)
+        self.stop(service)
+        self.assertFalse(self.successResultOf(service.reload()))
+        self.assertNotIn("reloading", self.lines)
+
+    def test_a_reload_that_is_not_over_ends_with_the_service_and_no_other_begins(self) -> None:
+        service = self.started()
+        first, second = service.reload(), service.reload()
+        template = self.reactor.started[0]
+        stopped = self.stop(service)
+        self.assertEqual(self.reactor.started[1]["process"].signals, ["KILL"])
+        self.assertNoResult(first)
+        self.template_ends()
+        self.assertFalse(self.successResultOf(first))
+        self.assertFalse(self.successResultOf(second))
+        self.assertEqual(len(self.reactor.started), 2)
+        template["process"].over = True
+        template["ended"](Failure(ProcessDone(0)))
+        self.successResultOf(stopped)
+        self.assertEqual(self.lines.count("reloading"), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_raising_the_limit_is_not_done_before_it_starts(self) -> None:
         self.patch(descriptors, "raise_limit", None)

@@ -8,7 +8,7 @@ import socket
 from typing import Any, cast
 
 from twisted.internet import process as twisted_process
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
@@ -44,6 +44,7 @@ class SpawnCase(Case):
         self.addCleanup(self.stderr.close)
         self.launcher = SpawnLauncher(
             self.reactor,
+            self.reactor,
             journal,
             self.orders(),
             Starter(self.reactor, self.reactor, self.stderr, (1024, 1024), None),
@@ -74,6 +75,21 @@ class SpawnCase(Case):
         self.addCleanup(connection.close)
         self.pool.serve(connection)
         return connection
+
+
+class FakeCheck:
+    """A check that is over when the test says so."""
+
+    made: FakeCheck | None = None
+
+    def __init__(self, clock: Any, watcher: Any, starter: Any, orders: Any, over: Any) -> None:
+        self.over = over
+        self.kills = 0
+        self.reload: Deferred[bool]
+        FakeCheck.made = self
+
+    def kill(self) -> None:
+        self.kills += 1
 
 
 class SpawnLauncherTests(SpawnCase):
@@ -190,17 +206,50 @@ class SpawnLauncherTests(SpawnCase):
 
     def test_only_a_reload_whose_orders_will_do_changes_them(self) -> None:
         new = {**self.orders(), "handler": {"kind": "echo", "print": True}}
-        self.patch(spawning, "deferToThread", lambda call, *given: succeed(call(*given)))
         for wrong, others in (("the key does not fit", self.orders()), (None, new)):
-            self.patch(starting, "check", lambda orders, wrong=wrong: wrong)
-            over = self.launcher.reload(new)
-            self.assertEqual(self.successResultOf(over), wrong is None)
+            check = self.reload(new)
+            self.assertNoResult(check.reload)
+            check.over(wrong)
+            self.assertEqual(self.successResultOf(check.reload), wrong is None)
             self.pool.order_spare()
             message = wire.receive(self.started()[1])
             assert message is not None
             self.assertEqual(start.orders_in(message), others)
-        self.assertEqual(self.lines[0][:45], "reload failed reason='the key does not fit': ")
-        self.assertEqual(self.lines[1:], ["reloaded pid=None"])
+        failed = "reload failed reason='the key does not fit'"
+        self.assertEqual(self.lines, [failed, "reloaded"])
+
+    def reload(self, orders: dict[str, Any]) -> FakeCheck:
+        """A reload has begun; its check."""
+        self.patch(spawning, "Check", FakeCheck)
+        FakeCheck.made = None
+        over = self.launcher.reload(orders)
+        assert FakeCheck.made is not None
+        FakeCheck.made.reload = over
+        return FakeCheck.made
+
+    def test_a_reload_that_cannot_be_begun_has_failed(self) -> None:
+        def cannot(*given: object) -> None:
+            raise OSError(errno.EAGAIN, "again")
+
+        self.patch(spawning, "Check", cannot)
+        self.assertFalse(self.successResultOf(self.launcher.reload(self.orders())))
+        self.assertEqual(self.lines, [f"reload failed reason={os.strerror(errno.EAGAIN)!r}"])
+        self.successResultOf(self.launcher.stop())
+
+    def test_stopping_ends_a_reload_and_waits_for_its_end(self) -> None:
+        check = self.reload(self.orders())
+        stopped = self.launcher.stop()
+        self.assertEqual(check.kills, 1)
+        self.assertNoResult(stopped)
+        check.over("it was killed")
+        self.successResultOf(stopped)
+        self.assertFalse(self.successResultOf(check.reload))
+        self.assertEqual(self.lines, [])
+
+    def test_a_reload_can_be_killed(self) -> None:
+        check = self.reload(self.orders())
+        self.launcher.kill()
+        self.assertEqual(check.kills, 1)
 
     def test_those_that_start_can_be_killed(self) -> None:
         self.connect()

@@ -1,19 +1,22 @@
-"""Tests for what templates and spawned children are told."""
+"""Tests for what templates and spawned children are told, and for the look before it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
 from twisted_fork import starting, wire
-from twisted_fork.handler import Echo
+from twisted_fork.handler import Echo, Imported
 from twisted_fork.inside import start
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.starting import verdict
 
 from .cases import Case
+from .processes import forked, status_of, wait_until_ended, wait_until_written
 
 
 class VerdictTests(Case):
@@ -80,3 +83,68 @@ class OrdersTests(Case):
         assert message is not None
         self.assertEqual(start.orders_in(message), told)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+
+class CheckTests(Case):
+    """The look itself, in real processes, before the reactor runs."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.patch(sys, "path", [str(self.folder), *sys.path])
+
+    def check(self, *lines: str, launcher: str = "fork") -> str | None:
+        """What is wrong with a handler whose module begins with these lines."""
+        text = "\n".join([*lines, "def serve(connection, peer):", "    pass", ""])
+        (self.folder / "checked_module.py").write_text(text)
+        settings = Settings(launcher=launcher)
+        orders = starting.orders(Imported("checked_module", "serve"), settings, False)
+        return starting.check(orders)
+
+    def test_a_handler_that_can_be_imported_is_all_right(self) -> None:
+        before = os.listdir("/proc/self/fd")
+        for launcher in ("fork", "spawn"):
+            self.assertIsNone(self.check(launcher=launcher))
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+    def test_what_it_prints_is_not_taken_for_an_answer(self) -> None:
+        self.assertIsNone(self.check("print('hello')"))
+        wrong = self.check("print('checked')", "import os", "os._exit(0)")
+        self.assertEqual(wrong, "the handler ends the process when it is imported")
+
+    def test_one_that_hangs_is_ended_with_all_that_it_has_started(self) -> None:
+        pids = self.folder / "pids"
+        self.patch(starting, "PATIENCE", 2.0)
+        wrong = self.check(
+            "import os, time",
+            "other = os.fork()",
+            f"open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')",
+            "time.sleep(1000)",
+        )
+        self.assertEqual(wrong, "the handler was not imported within 2 seconds")
+        written = pids.read_text().split()
+        self.assertEqual(len(written), 2)
+        wait_until_ended(*map(int, written))
+
+    def test_whoever_it_has_started_and_stays_is_not_waited_for(self) -> None:
+        pid = self.folder / "pid"
+        wrong = self.check(
+            "import os, time",
+            "if os.fork() == 0:",
+            "    os.setsid()",
+            f"    open({str(pid)!r}, 'w').write(str(os.getpid()))",
+            "    time.sleep(1000)",
+            f"while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read():",
+            "    time.sleep(0.01)",
+        )
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        self.assertIsNone(wrong)
+
+    def test_one_that_hangs_does_not_outlive_whoever_waits_for_it(self) -> None:
+        pid = self.folder / "pid"
+        hang = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+        waiting = forked(lambda: self.check(hang))
+        looking = int(wait_until_written(pid))
+        os.kill(waiting, signal.SIGKILL)
+        self.assertEqual(status_of(waiting), -signal.SIGKILL)
+        wait_until_ended(looking)

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_PR_SET_PDEATHSIG = 1
+_SIGKILL = 9
+
 
 def main() -> NoReturn:
     """Write ``checked`` to standard output, and nothing else, and exit with status 0; or say
     on standard error, in one line, what is wrong, and exit with 1."""
+    # what a handler starts when it is imported can be ended together with it
+    os.setsid()
+    _end_with_our_parent()
     # where nothing that a handler prints when it is imported arrives
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -73,6 +79,13 @@ def _require_program(order: dict[str, Any], work: worker.Work) -> None:
         wrong = trial.complaint(order, work.limit)
         if wrong is not None:
             raise BadHandler(wrong)
+
+
+def _end_with_our_parent() -> None:
+    """Whoever waits for the answer may be killed while the handler hangs; see prctl(2)."""
+    import ctypes
+
+    ctypes.PyDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -7,8 +7,7 @@ import os
 from twisted.application.service import Application
 from twisted.python import log
 
-from twisted_fork import ChildProtocol, Settings
-from twisted_fork.plugin import TwistdService
+from twisted_fork import ChildProtocol, ForkingService, Settings, take_signals
 
 _received: list[int] = []
 
@@ -23,9 +22,11 @@ class Listening(ChildProtocol):
 
 
 application = Application("listening")
-TwistdService(
+service = ForkingService(
     os.environ["LISTEN"],
     "faults.handlers:obeys",
     Settings(spare_children=2),
     protocol=Listening,
-).setServiceParent(application)  # type: ignore[no-untyped-call]
+)
+service.setServiceParent(application)  # type: ignore[no-untyped-call]
+take_signals(service)
