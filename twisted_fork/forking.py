@@ -338,6 +338,8 @@ class ForkLauncher:
             self._journal.template_ready(message.number)
             if template is self._candidate:
                 self._take_over(template)
+            else:
+                self._pool.renew()  # spares of one that died keep its standard error open
             self._pool.launcher_changed()
             return
         child = template.requests.pop(message.ticket, None)

@@ -65,7 +65,7 @@ class Tap:
             data = self._without_accounts(pid, data)
         *lines, rest = data.split(b"\n", self._left())
         for line in lines:
-            self._line(pid, line)
+            self._line(pid, line, end=1)
         more, end, rest = rest.rpartition(b"\n")
         self._drop(len(more) + len(end))
         if len(rest) > _LONGEST_LINE:
@@ -103,10 +103,10 @@ class Tap:
             self._lines = 0
         return max(0, _LINES_PER_SECOND - self._lines)
 
-    def _line(self, pid: int, line: bytes) -> None:
+    def _line(self, pid: int, line: bytes, end: int = 0) -> None:
         cost = 1 + len(line) // _LONG
         if cost > self._left():
-            self._drop(len(line))
+            self._drop(len(line) + end)
             return
         self._lines += cost
         for start in range(0, len(line) or 1, _LONGEST_LINE):

@@ -253,6 +253,22 @@ class DyingTests(ForkLauncherCase):
         self.assertEqual(details, [connection.details() for connection in connections[1:]])
         self.assertEqual(self.swept, [self.template(0)[0].pid])
 
+    def test_its_spares_go_when_its_successor_is_ready(self) -> None:
+        channel = self.start()
+        self.pool.order_spare()
+        asked = wire.receive(channel)
+        assert asked is not None
+        for descriptor in asked.descriptors:
+            self.addCleanup(os.close, descriptor)
+        self.say(channel, wire.ALIVE, asked.ticket, 777)
+        self.ends()
+        self.channel_ends(channel)
+        (spare,) = self.pool.children
+        self.assertIs(spare.state, State.IDLE)
+        self.reactor.advance(1)
+        self.is_ready()
+        self.assertIs(spare.state, State.LEAVING)
+
     def test_a_child_that_it_forked_may_still_be_heard_of_after_its_end(self) -> None:
         channel = self.start()
         connection = self.connect()
