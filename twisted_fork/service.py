@@ -4,7 +4,6 @@ The service: puts the parts together, starts them, stops them.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting
 from twisted_fork.admission import Admission
+from twisted_fork.arguments import protocol_from, settings_from
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.draining import Drain
 from twisted_fork.executing import ExecLauncher
@@ -53,17 +53,6 @@ class ChildInfo(NamedTuple):
     since: float
 
 
-def _require_protocol(protocol: Any) -> None:
-    """See that an instance can be made for each child."""
-    wanted = "it takes a subclass of ChildProtocol whose instances are made without arguments"
-    if not (isinstance(protocol, type) and issubclass(protocol, ChildProtocol)):
-        raise TypeError(f"protocol cannot be {protocol!r}: {wanted}")
-    try:
-        inspect.signature(protocol).bind()
-    except TypeError as mismatch:
-        raise TypeError(f"protocol cannot be {protocol!r}: {mismatch}; {wanted}") from None
-
-
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
@@ -89,14 +78,11 @@ class ForkingService(Service):
         if reactor is None:
             from twisted.internet import reactor
         one = isinstance(endpoints, str) or IStreamServerEndpoint.providedBy(endpoints)
-        if settings is not None and not isinstance(settings, Settings):
-            raise TypeError(f"settings cannot be {settings!r}: it takes Settings(max_children=50)")
-        _require_protocol(protocol)
-        self.settings = Settings() if settings is None else settings
+        self.settings = settings_from(settings)
         self._reactor = reactor
         self._endpoints: list[Any] = [endpoints] if one else list(endpoints)  # type: ignore[arg-type]
         self._handler = handler_from(handler)
-        self._protocol = protocol
+        self._protocol = protocol_from(protocol)
         self._journal = Journal(self.settings.quiet)
         self._orders: dict[str, Any] | None = None
         self._ports: list[Port] = []
