@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -92,14 +93,31 @@ def check(
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if limit == resource.RLIM_INFINITY:
         limit = 2**31 - 1
-    if needed(settings, in_use, listens, direct) > limit:
-        raise InvalidSetting(_advice(settings, in_use, limit, listens, direct))
+
+    def need(settings: Settings) -> int:
+        return needed(settings, in_use, listens, direct)
+
+    def most(settings: Settings) -> int:
+        return most_children(settings, in_use, limit, listens, direct)
+
+    if need(settings) > limit:
+        raise InvalidSetting(_advice(settings, limit, need, most))
 
 
-def _advice(settings: Settings, in_use: int, limit: int, listens: bool, direct: bool) -> str:
-    """What is wrong with settings that do not fit, and what would fit."""
-    wanted = needed(settings, in_use, listens, direct)
-    least = needed(replace(settings, max_children=1, spare_children=0), in_use, listens, direct)
+def _advice(
+    settings: Settings,
+    limit: int,
+    need: Callable[[Settings], int],
+    most: Callable[[Settings], int],
+) -> str:
+    """
+    What is wrong with settings that do not fit, and what would fit.
+
+    :param need: how many descriptors settings need.
+    :param most: how many children fit beside the spares of settings.
+    """
+    wanted = need(settings)
+    least = need(replace(settings, max_children=1, spare_children=0))
     raised = f"raise the limit to {wanted} (ulimit -n, or LimitNOFILE= in a unit)"
     if least > limit:
         return (
@@ -107,18 +125,16 @@ def _advice(settings: Settings, in_use: int, limit: int, listens: bool, direct: 
             f" {least}: {raised}"
         )
     few = replace(settings, spare_children=min(settings.spare_children, _FEW_SPARES))
-    most = most_children(settings, in_use, limit, listens, direct)
-    most_beside_few = most_children(few, in_use, limit, listens, direct)
     name = "max_children"
-    if most_beside_few >= settings.max_children:
+    if most(few) >= settings.max_children:
         name = "spare_children"
         bare = replace(settings, spare_children=0)
-        spares = (limit - needed(bare, in_use, listens, direct)) // _per_spare(settings)
+        spares = (limit - need(bare)) // _per_spare(settings)
         fits = f"--spare-children {spares} would fit"
-    elif most > 0:
-        fits = f"--max-children {most} would fit"
-    elif most_beside_few > 0:
-        fits = f"--max-children {most_beside_few} --spare-children {few.spare_children} would fit"
+    elif most(settings) > 0:
+        fits = f"--max-children {most(settings)} would fit"
+    elif most(few) > 0:
+        fits = f"--max-children {most(few)} --spare-children {few.spare_children} would fit"
     else:
         fits = "--max-children 1 --spare-children 0 would fit"
     return (

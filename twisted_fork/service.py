@@ -4,7 +4,6 @@ The service: puts the parts together, starts them, stops them.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork import descriptors, starting, system, traffic
 from twisted_fork.admission import Admission
+from twisted_fork.arguments import protocol_from, settings_from
 from twisted_fork.child import ChildProtocol, State
 from twisted_fork.clock import keep_steady
 from twisted_fork.descriptions import described, endpoint_from, listed, require_plain
@@ -58,17 +58,6 @@ class ChildInfo(NamedTuple):
     since: float
 
 
-def _require_protocol(protocol: Any) -> None:
-    """See that an instance can be made for each child."""
-    wanted = "it takes a subclass of ChildProtocol whose instances are made without arguments"
-    if not (isinstance(protocol, type) and issubclass(protocol, ChildProtocol)):
-        raise TypeError(f"protocol cannot be {protocol!r}: {wanted}")
-    try:
-        inspect.signature(protocol).bind()
-    except TypeError as mismatch:
-        raise TypeError(f"protocol cannot be {protocol!r}: {mismatch}; {wanted}") from None
-
-
 class Observer(Protocol):
     """Who wants to know of a service's beginning."""
 
@@ -108,15 +97,12 @@ class ForkingService(Service):
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        if settings is not None and not isinstance(settings, Settings):
-            raise TypeError(f"settings cannot be {settings!r}: it takes Settings(max_children=50)")
-        _require_protocol(protocol)
-        self.settings = Settings() if settings is None else settings
+        self.settings = settings_from(settings)
         self.observer: Observer | None = None
         self._reactor = reactor
         self._endpoints = listed(endpoints)
         self._handler = handler_from(handler)
-        self._protocol = protocol
+        self._protocol = protocol_from(protocol)
         self._journal = Journal(self.settings.quiet)
         self._orders: dict[str, Any] | None = None
         self._ports: list[Port] = []
