@@ -45,16 +45,16 @@ def test_every_reactor_serves_and_survives(
 def test_more_children_than_a_reactor_could_watch_are_served(
     serve: Callable[..., Server], reactor: str
 ) -> None:
-    # each costs three descriptors, and select(2) knows 1024
-    server = serve("-k2", "--max-children=400", reactor=reactor)
+    # each costs two descriptors, and select(2) knows 1024
+    server = serve("-k2", "--max-children=600", reactor=reactor)
     with contextlib.ExitStack() as all_of_them:
-        clients = [all_of_them.enter_context(connect(server.address)) for _ in range(400)]
+        clients = [all_of_them.enter_context(connect(server.address)) for _ in range(600)]
         for client in clients:
             talk(client)
         assert len(descriptors(server.pid)) > 1024
         os.kill(server.child_of(clients[-1]), signal.SIGKILL)
         assert read_to_end(clients[-1]) == b""
-    server.wait_for("served peer=", times=399)
+    server.wait_for("served peer=", times=599)
     assert ask(server.address, b"hello") == b"HELLO"
     server.stop()
 
