@@ -102,6 +102,11 @@ def test_a_module_that_ends_its_process_is_told_from_one_that_imports(
     assert f"the handler ends the process{how} when it is imported" in line
 
 
+def test_limits_on_children_do_not_bind_whoever_tries_the_handler(serve: Serve) -> None:
+    server = serve("--file-size=0", "--open-files=8", "--memory=1M")
+    assert server.find("child wrote") == []
+
+
 def test_threads_of_a_spawned_handlers_module_are_noticed_as_well(folder: Path) -> None:
     line = refused(folder, "--launcher=spawn", "--handler", "served.threaded:handle")
     assert "served.threaded starts 2 threads when it is imported" in line

@@ -15,6 +15,7 @@ from twisted_fork.inside.importing import BadHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 __all__ = ["main"]
@@ -50,12 +51,9 @@ def main() -> NoReturn:
         work = worker.Work(orders)
         _require_program(orders["handler"], work)
         if work.limit is not None:
-            # for good, but this process is only for that
-            work.limit()
-    except BadHandler as failure:
+            _require_limits(work.limit)
+    except (BadHandler, OSError) as failure:
         _refuse(str(failure))
-    except OSError as failure:
-        _refuse(f"{failure.filename} cannot be applied to children: {failure.strerror or failure}")
     os.write(answer, b"checked\n")
     # nor what a handler has registered for the end of the interpreter
     worker.exit_now(0)
@@ -86,6 +84,26 @@ def _end_with_our_parent() -> None:
     import ctypes
 
     ctypes.PyDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+
+
+def _require_limits(limit: Callable[[], None]) -> None:
+    """Not in this process: it is to answer, however little a child may do."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            limit()
+        except OSError as failure:
+            why = failure.strerror or failure
+            os.write(writing, f"{failure.filename} cannot be applied to children: {why}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(pid, 0)
+    if said:
+        raise BadHandler(said)
 
 
 def _refuse(why: str) -> NoReturn:
