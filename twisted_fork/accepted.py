@@ -84,8 +84,9 @@ class Connection:
         if not self.is_tcp:
             self.close()
             return None
-        descriptor, self.descriptor = self.descriptor, -1
-        return Traffic(descriptor)
+        traffic = Traffic(self.descriptor)
+        self.descriptor = -1  # now that it is somebody else's
+        return traffic
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""

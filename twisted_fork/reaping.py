@@ -122,8 +122,7 @@ class ForkedProcess:
         try:
             self._watcher.addReader(self)
         except BaseException:
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
             raise
 
     def _close(self) -> None:

@@ -76,6 +76,7 @@ class DeadlineCase(Case):
             grace,
         )
         self.child.deadline = self.deadline
+        self.deadline.begin()
         return self.deadline
 
 
