@@ -10,6 +10,7 @@ belongs to the header.  The parser is the proxy-protocol package's.
 from __future__ import annotations
 
 import _socket
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 _V1_LONGEST = 107
 _V2_FIXED = 16
+_UNIX_STREAM = b"\x31"
+_PATH = 108
 
 
 class BadHeader(Exception):
@@ -76,7 +79,8 @@ class Told:
     What a header tells.
 
     :ivar peer: the real peer's address, as accept(2) gives addresses; None if the header
-        tells none, as proxies do for connections of their own.
+        tells none, as proxies do for connections of their own, or for a peer of a Unix socket
+        that has no name: such a connection is the proxy's.
     :ivar local: what it connected to; None likewise.
     :ivar extras: the TLVs, by their type.
     """
@@ -84,22 +88,34 @@ class Told:
     def __init__(self, header: bytes) -> None:
         """:raises BadHeader: it is none."""
         version: ProxyProtocol = ProxyProtocolV2() if header[:1] == b"\r" else ProxyProtocolV1()
+        paths = b""
+        if header[:1] == b"\r" and header[13:14] == _UNIX_STREAM:
+            # the parser takes ASCII only, and a path may be any bytes
+            paths = header[_V2_FIXED : _V2_FIXED + 2 * _PATH]
+            header = header[:_V2_FIXED] + bytes(len(paths)) + header[_V2_FIXED + len(paths) :]
         try:
             result = version.unpack(header)
-            self.peer, self.local = _addresses(result)
+            self.peer, self.local = _addresses(result, paths)
             self.extras = {int(kind): bytes(value) for kind, value in result.tlv.items()}
         except Exception as failure:  # the parser lets out whatever it met
             raise BadHeader(f"{type(failure).__name__}: {failure}") from failure
 
 
-def _addresses(result: ProxyResult) -> tuple[Any, Any]:
+def _addresses(result: ProxyResult, paths: bytes) -> tuple[Any, Any]:
     if is_ipv4(result):
         return _inet(result.source), _inet(result.dest)
     if is_ipv6(result):
         return (*_inet(result.source), 0, 0), (*_inet(result.dest), 0, 0)
-    if is_unix(result):
-        return result.source, result.dest
+    if is_unix(result) and (source := _path(paths[:_PATH])):
+        return source, _path(paths[_PATH:])
     return None, None
+
+
+def _path(field: bytes) -> str | bytes:
+    """The path of a Unix socket, or the abstract name, in the form that accept(2) gives it."""
+    if field[:1] == b"\0":
+        return field.rstrip(b"\0")
+    return os.fsdecode(field.partition(b"\0")[0])
 
 
 def _inet(address: tuple[Any, int]) -> tuple[str, int]:
