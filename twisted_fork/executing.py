@@ -98,6 +98,7 @@ class ExecLauncher:
             if failure.errno in _TRANSIENT:
                 raise
             raise Impossible(f"{self._order['path']}: {failure.strerror}") from None
+        child.pid = pid  # whatever raises now, it can be killed
         try:
             child.lives(adopt(self._watcher, self._reactor, pid, partial(self._pool.ended, child)))
             with suppress(OSError):

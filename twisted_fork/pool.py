@@ -27,6 +27,7 @@ from twisted_fork.deadlines import end_group
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff, Later
 from twisted_fork.launcher import Impossible, Launcher
+from twisted_fork.reaping import bury
 from twisted_fork.roster import Roster
 from twisted_fork.serving import Serving
 from twisted_fork.settings import Settings
@@ -217,6 +218,8 @@ class Pool:
         connection, child.connection = child.connection, None
         child.over()
         child.close_channel()
+        if child.process is None and child.pid is not None:
+            bury(self._clock, child.pid)
         if child.has_ended or (child.process is None and not self.launcher.expects(child)):
             self.children.remove(child)
         else:

@@ -49,7 +49,10 @@ class Trusted:
         if not isinstance(connection.address, tuple):
             return True
         peer = address_of(connection.address[0])
-        return any(peer in network for network in self._networks)
+        for network in self._networks:
+            if peer in network:
+                return True
+        return False
 
 
 def take(seen: bytes) -> tuple[int, bool]:

@@ -271,9 +271,15 @@ def start_process(
     """
     listener = _Listener()
     process = reactor.spawnProcess(listener, executable, words, **options)
-    if listener.reason is None:
-        unregisterReapProcessHandler(listener.pid, process)
-    return adopt(watcher, reactor, listener.pid, ended, listener.reason)
+    pid = process.pid
+    if pid is None:  # Twisted has waited for it already
+        return adopt(watcher, reactor, listener.pid, ended, listener.reason)
+    unregisterReapProcessHandler(pid, process)
+    try:
+        return adopt(watcher, reactor, pid, ended)
+    except BaseException:
+        bury(reactor, pid)
+        raise
 
 
 def adopt(
@@ -287,15 +293,9 @@ def adopt(
     Wait for a child that exists already.
 
     :param ended: see ForkedProcess, and *reason* likewise.
-    :raises: whatever raised; nobody would wait for the child then, so it is killed, and
-        waited for without anybody being told.
+    :raises: whatever raised; nobody waits for the child then, see bury.
     """
-    try:
-        return ForkedProcess(watcher, clock, pid, ended, reason)
-    except BaseException:
-        if reason is None:
-            bury(clock, pid)
-        raise
+    return ForkedProcess(watcher, clock, pid, ended, reason)
 
 
 def bury(clock: IReactorTime, pid: int) -> None:
