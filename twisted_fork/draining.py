@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
@@ -60,7 +61,7 @@ class Drain:
             self._journal.stopping(len(self._pool.children), self._grace)
             self._step.arm(self._grace)
             self._report.arm(_REPORT)
-        empty.addBoth(self._done)
+        empty.addBoth(self._done).addErrback(self._done_anyway)
         return self._over
 
     def hurry(self) -> None:
@@ -96,6 +97,10 @@ class Drain:
     def _say_how_many(self) -> None:
         self._journal.draining(len(self._pool.children))
         self._report.arm(_REPORT)
+
+    def _done_anyway(self, failure: Failure) -> None:
+        self._journal.raised(failure)
+        self._done(None)
 
     def _done(self, result: object) -> None:
         for later in (self._step, self._last, self._report):

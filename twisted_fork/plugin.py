@@ -68,7 +68,10 @@ class TwistdService(ForkingService):
 
     def stopService(self) -> Any:
         """Stop; see ForkingService."""
-        self._notifier.stopping()
+        try:
+            self._notifier.stopping()
+        except BaseException:
+            self._journal.fault()
         return super().stopService().addBoth(self._said_goodbye)
 
     def reload(self) -> None:
@@ -98,10 +101,10 @@ class TwistdService(ForkingService):
         if number is signal.SIGHUP:
             self.reload()
         elif self.running:
-            self._journal.stop_asked_for(number.name)
             try:
                 self._reactor.stop()
             except ReactorNotRunning:
                 pass
+            self._journal.stop_asked_for(number.name)  # not before: if it raises, we stop
         else:
             self.hurry()

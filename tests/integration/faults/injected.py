@@ -8,6 +8,7 @@ its arguments, and is answered with one line of JSON: see the methods of Control
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -107,6 +108,16 @@ class Control(LineOnlyReceiver):
         """Begin to note which functions of the product are called."""
         self.seen.clear()
         self.recording = True
+
+    def do_record_to_the_end(self, path: str) -> None:
+        """Begin to note, and write the names into a file when the server has ended."""
+        self.do_record()
+        atexit.register(self._write, path)
+
+    def _write(self, path: str) -> None:
+        sys.setprofile(None)
+        with open(path, "w") as file:
+            json.dump(sorted(filter(None, self.seen)), file)
 
     def do_recorded(self) -> dict[str, int]:
         """End that: the functions, and how often each was called."""

@@ -30,7 +30,7 @@ from tests.integration.serving import Serve, environment
 
 PROGRAM = Path(__file__).with_name("injected.py")
 
-GRACE = 0.2
+GRACE = 0.1
 """The servers' --grace: all of them end within twice that and a second."""
 
 ENTRY, RETURN = "entry", "return"
@@ -93,6 +93,7 @@ class Peers:
         self.server = server
         self.remote = remote
         self.way = way
+        self._strangers = 0
 
     def connect(self, host: str | None = None) -> socket.socket:
         """A connection, perhaps from a loopback address of one's own."""
@@ -101,6 +102,11 @@ class Peers:
         if host is None:
             return connect(self.server.address)
         return socket.create_connection(self.server.address, DEADLINE, source_address=(host, 0))
+
+    def stranger(self) -> str:
+        """A loopback address that nobody has connected from."""
+        self._strangers += 1
+        return f"127.65.{self._strangers // 250}.{self._strangers % 250 + 1}"
 
     def ask(self, question: bytes, host: str | None = None) -> bytes:
         """Send, end one's side, and read until the end."""
@@ -121,11 +127,15 @@ class Peers:
         """Likewise over TLS, and leave when everything is answered."""
         assert self.way.tls is not None
         answer = b""
-        with self.connect() as connection, whatever_comes():
-            with self.way.tls.wrap_socket(connection, server_hostname="127.0.0.1") as secured:
-                secured.sendall(question)
-                while len(answer) < len(self.way.answer) and (piece := secured.recv(65536)):
-                    answer += piece
+        connect = self.way.tls.wrap_socket
+        with (
+            whatever_comes(),
+            self.connect() as plain,
+            connect(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(question)
+            while len(answer) < len(self.way.answer) and (piece := connection.recv(65536)):
+                answer += piece
         return answer
 
     def expire(self, connection: socket.socket) -> None:
@@ -204,8 +214,8 @@ class Running:
     :ivar peers: those that connect to it.
     """
 
-    def __init__(self, serve: Serve, folder: Path, way: Way, number: int) -> None:
-        control = folder / f"control-{number}"
+    def __init__(self, serve: Serve, folder: Path, way: Way) -> None:
+        control = folder / f"control-{len(list(folder.iterdir()))}"
         self._way = way
         self.server = serve(
             f"--grace={GRACE}",
@@ -235,7 +245,7 @@ class Running:
             now.update(self.remote.state())
             if now != self._was and self._way.uses_up and now["idle"]:
                 served(self.peers)
-            return now == self._was
+            return bool(now == self._was)
 
         deadline = time.monotonic() + DEADLINE
         while not as_it_was():
@@ -251,6 +261,10 @@ class Running:
                 )
             time.sleep(_LOOK)
 
+    def wait_until_accepted(self, number: int) -> None:
+        """So many connections have been accepted and are not over."""
+        wait_until(lambda: self.remote.state()["busy"] == number, f"{number} connections")
+
     def log(self) -> str:
         """What it has logged since this was asked last."""
         with self.server.log_file.open("rb") as file:
@@ -263,6 +277,10 @@ class Running:
         """SIGTERM ends it, well and in time."""
         self.remote.close()
         self.server.kill()
+        self.wait_until_over()
+
+    def wait_until_over(self) -> None:
+        """It ends by itself, well and in time."""
         wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
         assert self.server.exit_status == 0, self.server.tell()
 
@@ -285,7 +303,6 @@ class Injection:
         self._way = way
         self._at = at
         self._most = most
-        self._started = 0
         self.raised: dict[str, int] = {}
         self._running = self._start()
 
@@ -303,8 +320,7 @@ class Injection:
         self._running.stop()
 
     def _start(self) -> Running:
-        self._started += 1
-        running = Running(self._serve, self._folder, self._way, self._started)
+        running = Running(self._serve, self._folder, self._way)
         running.check_served()
         running.settle()
         return running
@@ -356,6 +372,6 @@ def check_told(log: str) -> None:
     """
     lines = re.findall(r"fault peer=\S+ pid=\S+ where=\S+ reason='Injected: .*'\n", log)
     tracebacks = re.findall(r"\n\t\S*Injected: injected into", log)
-    assert (len(lines) == 1 and len(tracebacks) <= 1) or (
-        not lines and len(tracebacks) == 1
-    ), f"told {len(lines)} times, with {len(tracebacks)} tracebacks"
+    assert (len(lines) == 1 and len(tracebacks) <= 1) or (not lines and len(tracebacks) == 1), (
+        f"told {len(lines)} times, with {len(tracebacks)} tracebacks"
+    )

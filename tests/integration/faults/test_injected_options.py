@@ -23,7 +23,6 @@ from .injection import (
     served,
     whatever_comes,
 )
-from .test_injected import crashed
 
 FOREIGN = "127.66.0.1"
 
@@ -43,9 +42,14 @@ def one_too_many(peers: Peers) -> None:
         peers.finish(first)
 
 
+def crashed(peers: Peers) -> None:
+    """One whose child crashes, so that its source is in disgrace."""
+    peers.ask(b"!crashes", host=peers.stranger())
+
+
 def too_long(peers: Peers) -> None:
     """One whose time is over; its child takes no notice of SIGTERM."""
-    with peers.connect() as connection:
+    with peers.connect(peers.stranger()) as connection:
         with whatever_comes():
             connection.sendall(b"!ignores_sigterm")
         peers.expire(connection)
