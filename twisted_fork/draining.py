@@ -52,7 +52,7 @@ class Drain:
             be done about those that are left.
         """
         try:
-            empty = self._pool.stop()
+            empty = self._stop_pool()
         except BaseException:
             self._journal.fault()
             self._kill()
@@ -63,6 +63,14 @@ class Drain:
             self._report.arm(_REPORT)
         empty.addBoth(self._done).addErrback(self._done_anyway)
         return self._over
+
+    def _stop_pool(self) -> Deferred[None]:
+        """What raises is told, and done once more."""
+        try:
+            return self._pool.stop()
+        except BaseException:
+            self._journal.fault()
+            return self._pool.stop()
 
     def hurry(self) -> None:
         """Do not wait for the grace to pass."""

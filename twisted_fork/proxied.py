@@ -49,7 +49,7 @@ class Trusted:
         if not isinstance(connection.address, tuple):
             return True
         peer = address_of(connection.address[0])
-        return any([peer in network for network in self._networks])
+        return any(peer in network for network in self._networks)
 
 
 def take(seen: bytes) -> tuple[int, bool]:

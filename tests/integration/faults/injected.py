@@ -36,9 +36,10 @@ class Injected(BaseException):
 
 
 def name_of(code: CodeType) -> str:
-    """A function's name, unique in the product; empty if it is none of it."""
+    """A function's name, unique in the product; empty if it is none of it, or a generator
+    expression: that runs in pieces, and raises in the function that goes through it."""
     path = code.co_filename
-    if not path.startswith(PRODUCT):
+    if not path.startswith(PRODUCT) or code.co_name == "<genexpr>":
         return ""
     return f"{path[len(PRODUCT) :]}:{code.co_firstlineno}:{code.co_name}"
 
