@@ -4,6 +4,7 @@ An accepted connection, for as long as the reactor process holds its descriptor.
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 import struct
@@ -87,9 +88,10 @@ class Connection:
         if not self.is_tcp:
             self.close()
             return None
-        traffic = Traffic(self.descriptor)
-        self.descriptor = -1  # now that it is somebody else's
-        return traffic
+        # from here on it has one owner only, whatever raises
+        owner = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, self.descriptor)
+        self.descriptor = -1
+        return Traffic(owner)
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""

@@ -51,10 +51,14 @@ class Drain:
         :returns: fires when the last child has been waited for, or when nothing more can
             be done about those that are left.
         """
-        try:
-            empty = self._stop_pool()
-        except BaseException:
-            self._journal.fault()
+        empty = None
+        for _ in range(2):  # what raises is told, and done once more
+            try:
+                empty = self._pool.stop()
+                break
+            except BaseException:
+                self._journal.fault()
+        if empty is None:
             self._kill()
             return self._over
         if not empty.called:
@@ -63,14 +67,6 @@ class Drain:
             self._report.arm(_REPORT)
         empty.addBoth(self._done).addErrback(self._done_anyway)
         return self._over
-
-    def _stop_pool(self) -> Deferred[None]:
-        """What raises is told, and done once more."""
-        try:
-            return self._pool.stop()
-        except BaseException:
-            self._journal.fault()
-            return self._pool.stop()
 
     def hurry(self) -> None:
         """Do not wait for the grace to pass."""

@@ -151,25 +151,28 @@ class HeaderReader:
         self._told = told
         self._failed = failed
         self._taken = b""
-        self._socket = _socket.socket(
-            _socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor
-        )
+        # made in start: it closes the descriptor if it is forgotten, and one whose maker raised
+        # would be
+        self._socket: _socket.socket | None = None
         self._patience = patience
         self._timeout = Later(clock, self._too_late)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Begin to read; let_go has to be called, whatever raises."""
+        descriptor = self._connection.descriptor
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._timeout.arm(self._patience)
         self._watcher.addReader(self)
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return -1 if self._socket is None else self._socket.fileno()
 
     def raised(self) -> None:
         """Whatever it was about, this connection is over."""
         self._fail("internal error")
 
     def doRead(self) -> None:
+        assert self._socket is not None
         try:
             seen = self._socket.recv(_V2_FIXED + 0xFFFF, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -210,6 +213,7 @@ class HeaderReader:
     def let_go(self) -> None:
         """Read no more; twice does no harm."""
         self._timeout.cancel()
-        if self._socket.fileno() >= 0:
+        if self._socket is not None:
             self._watcher.removeReader(self)
             self._socket.detach()
+            self._socket = None

@@ -34,6 +34,9 @@ from twisted_fork.watching import Watcher
 __all__ = ["ChildInfo", "ForkingService"]
 
 
+_RAISED = object()
+"""The result of a step of a stop that has raised."""
+
 _ALIVE = (State.IDLE, State.GIVEN, State.SERVING, State.LEAVING)
 
 
@@ -259,7 +262,7 @@ class ForkingService(Service):
         steps += [self._stderr.close, self._watcher.close]
         for step in steps:
             # whatever one of them raises, it and the others are still to be done
-            if (yield maybeDeferred(step).addCallbacks(lambda _: False, self._raised)):
+            if (yield maybeDeferred(step).addErrback(self._raised)) is _RAISED:
                 yield maybeDeferred(step).addErrback(self._journal.raised)
         self._journal.stopped()
         self._pool = self._gate = self._stderr = self._watcher = self._admission = self._drain = (
@@ -267,9 +270,9 @@ class ForkingService(Service):
         )
         self._ports = []
 
-    def _raised(self, failure: Failure) -> bool:
+    def _raised(self, failure: Failure) -> object:
         self._journal.raised(failure)
-        return True
+        return _RAISED
 
     def hurry(self) -> None:
         """While stopping: do not wait for the grace to pass."""

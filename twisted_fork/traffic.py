@@ -48,13 +48,13 @@ class Traffic:
     """
     One TCP connection's accounts.
 
-    :param descriptor: of the connection; it is taken over.
+    :param connection: its socket; it is taken over.
     """
 
     __slots__ = ("_socket",)
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
+    def __init__(self, connection: _socket.socket) -> None:
+        self._socket = connection
 
     def idle(self) -> float:
         """Seconds since the last byte came or went."""

@@ -282,7 +282,7 @@ class TrafficTests(Case):
             self.served, _ = listener.accept()
         self.addCleanup(self.client.close)
         self.addCleanup(self.served.close)
-        self.traffic = Traffic(os.dup(self.served.fileno()))
+        self.traffic = Traffic(self.served.dup())
         self.addCleanup(self.traffic.close)
 
     def age(self, seconds: float) -> None:
