@@ -30,7 +30,7 @@ from tests.integration.serving import Serve, environment
 
 PROGRAM = Path(__file__).with_name("injected.py")
 
-GRACE = 0.1
+GRACE = 0.5
 """The servers' --grace: all of them end within twice that and a second."""
 
 ENTRY, RETURN = "entry", "return"
@@ -286,7 +286,10 @@ class Running:
 
     def wait_until_over(self) -> None:
         """It ends by itself, well and in time."""
-        wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
+        try:
+            wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}: {self.server.tell()}") from None
         assert self.server.exit_status == 0, self.server.tell()
 
 
