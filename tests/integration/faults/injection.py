@@ -301,6 +301,8 @@ class Injection:
     :param at: where they raise, ENTRY or RETURN.
     :param most: calls of one function that raise.
     :ivar raised: the functions that have, and how often.
+    :ivar missed: those that were not called when they were to raise: what comes first, the
+        end of a channel or of a process, is different each time.
     """
 
     def __init__(
@@ -312,6 +314,7 @@ class Injection:
         self._at = at
         self._most = most
         self.raised: dict[str, int] = {}
+        self.missed: list[str] = []
         self._running = self._start()
 
     def run(self) -> None:
@@ -326,6 +329,7 @@ class Injection:
                 where = f"{call} raises at its {self._at}, {call.doing.__name__}"
                 raise AssertionError(f"{where}: {failure}\n{self._running.log()}") from None
         self._running.stop()
+        assert len(self.missed) * 20 < len(self.raised), self.missed
 
     def _start(self) -> Running:
         running = Running(self._serve, self._folder, self._way)
@@ -362,7 +366,8 @@ class Injection:
                 check_told(running.log())
                 break
         else:
-            assert not (call.nth == 1 and call.always), "it was not called"
+            if call.nth == 1:
+                self.missed.append(call.name)
         running.check_served()
         running.settle()
 
