@@ -9,12 +9,11 @@ import socket
 import struct
 from typing import Any
 
+from twisted_fork.inside.about import plain
+from twisted_fork.journal import printable
 from twisted_fork.wire import marshalled
 
 __all__ = ["Connection", "peer_text"]
-
-_MAPPED = "::ffff:"
-"""How an IPv4 peer looks on an IPv6 socket: RFC 4291 section 2.5.5.2."""
 
 _CREDENTIALS = struct.Struct("=iII")
 """``struct ucred``: see unix(7), SO_PEERCRED."""
@@ -28,6 +27,7 @@ class Connection:
 
     :ivar descriptor: the socket's; -1 when it is closed here.
     :ivar family: the socket's, AF_INET or its like.
+    :ivar address: the peer's, as inside.about.ConnectionInfo has it.
     :ivar peer: who connected, as the log shows it.
     :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
     :ivar local: the address that was connected to, if a proxy has told; otherwise None.
@@ -55,7 +55,7 @@ class Connection:
     def __init__(self, descriptor: int, address: Any, family: int = int(socket.AF_INET)) -> None:
         self.descriptor = descriptor
         self.family = family
-        self.address = address
+        self.address = address = plain(address)
         self.is_tcp = isinstance(address, tuple)
         self.peer = peer_text(descriptor, address)
         self.local: Any = None
@@ -66,12 +66,15 @@ class Connection:
         self.tries = 0
 
     def proxied(self, address: Any, local: Any, extras: dict[int, bytes]) -> None:
-        """A proxy has told who the peer really is."""
-        self.address = address
-        self.local = local
+        """A proxy has told who the peer really is: its address, which is not empty."""
+        self.address = address = plain(address)
+        self.local = plain(local)
         self.extras = extras
-        self.peer = peer_text(self.descriptor, address)
-        self.source = source_of(address, self.peer)
+        if isinstance(address, tuple):
+            self.peer = peer_text(self.descriptor, address)
+            self.source = source_of(address, self.peer)
+        else:
+            self.peer = self.source = f"unix:{_one_word(address)}"
 
     def details(self) -> bytes:
         """What a child is told about the connection: plain values, marshalled."""
@@ -89,18 +92,23 @@ def source_of(address: Any, peer: str) -> str:
     return str(address[0]) if isinstance(address, tuple) else peer.partition(",")[0]
 
 
+def _one_word(path: str | bytes) -> str:
+    """The path of a Unix socket, or its abstract name, as the log shows it: whatever could
+    end the line, or the word, is escaped."""
+    text = os.fsdecode(path)
+    if text[:1] == "\0":
+        text = "@" + text[1:]
+    return printable(text).replace(" ", "\\x20")
+
+
 def peer_text(descriptor: int, address: Any) -> str:
     """
     The peer as the log shows it: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a
-    Unix socket, whose peers have no address, ``unix:uid=0,pid=1``.
+    Unix socket, whose peers mostly have no address, ``unix:uid=0,pid=1``.
     """
     if isinstance(address, tuple):
         host, port = address[:2]
-        if ":" not in host:
-            return f"{host}:{port}"
-        if host.startswith(_MAPPED) and "." in host:
-            return f"{host[len(_MAPPED) :]}:{port}"
-        return f"[{host}]:{port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     accepted = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
     try:
         credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

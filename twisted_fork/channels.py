@@ -55,7 +55,11 @@ class Channel:
         self._faults = 0
         self.closed = False
         if not paused:
-            watcher.addReader(self)
+            try:
+                watcher.addReader(self)
+            except BaseException:
+                self.close()
+                raise
 
     def resume(self) -> None:
         """Begin to read, if it was made paused."""

@@ -114,7 +114,7 @@ class Child:
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
     :ivar process: its transport; None until it lives.
-    :ivar pid: of that; None until it lives.
+    :ivar pid: of that; None until it lives.  Known without it, it is for Pool.fault alone.
     :ivar peer: of the connection that it has or had last; empty before the first.
     :ivar source: whose connection that is or was.
     :ivar connection: the one that it was given or ordered for, until that is over.

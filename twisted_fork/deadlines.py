@@ -50,11 +50,15 @@ class Deadline:
         self._look = Later(clock, self._look_whether_idle)
         self._gone = False
         self._kill = Later(clock, self._kill_group)
+        self._session = session
         self.limit: str | None = None
-        if session is not None:
-            self._session_over.arm(session)
-        if idle is not None and child.traffic is not None:
-            self._look.arm(idle)
+
+    def begin(self) -> None:
+        """The time runs from now on."""
+        if self._session is not None:
+            self._session_over.arm(self._session)
+        if self._idle is not None and self._child.traffic is not None:
+            self._look.arm(self._idle)
 
     def cancel(self) -> None:
         """The connection is over."""
@@ -80,12 +84,13 @@ class Deadline:
 
     def _end(self, limit: str) -> None:
         if self.limit is None:
-            self.limit = limit
             if self._child.traffic is not None:
                 self._child.amount = self._child.traffic.amount()
-            self._journal.limit_reached(self._child.peer, self._child.pid, limit)
-            end_group(self._child, signal.SIGTERM)
+            # all of it is done again if something raises
             self._kill.arm(self._grace)
+            end_group(self._child, signal.SIGTERM)
+            self._journal.limit_reached(self._child.peer, self._child.pid, limit)
+            self.limit = limit
 
     def _kill_group(self) -> None:
         end_group(self._child, signal.SIGKILL)

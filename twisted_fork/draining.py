@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
@@ -50,17 +51,21 @@ class Drain:
         :returns: fires when the last child has been waited for, or when nothing more can
             be done about those that are left.
         """
-        try:
-            empty = self._pool.stop()
-        except BaseException:
-            self._journal.fault()
+        empty = None
+        for _ in range(2):  # what raises is told, and done once more
+            try:
+                empty = self._pool.stop()
+                break
+            except BaseException:
+                self._journal.fault()
+        if empty is None:
             self._kill()
             return self._over
         if not empty.called:
             self._journal.stopping(self._pool.children.busy, self._grace)
             self._step.arm(self._grace)
             self._report.arm(_REPORT)
-        empty.addBoth(self._done)
+        empty.addBoth(self._done).addErrback(self._done_anyway)
         return self._over
 
     def hurry(self) -> None:
@@ -96,6 +101,10 @@ class Drain:
     def _say_how_many(self) -> None:
         self._journal.draining(self._pool.children.busy)
         self._report.arm(_REPORT)
+
+    def _done_anyway(self, failure: Failure) -> None:
+        self._journal.raised(failure)
+        self._done(None)
 
     def _done(self, result: object) -> None:
         for later in (self._step, self._last, self._report):

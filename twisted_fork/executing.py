@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Child
 from twisted_fork.handler import Program
-from twisted_fork.inside.about import ConnectionInfo
+from twisted_fork.inside.about import ConnectionInfo, plain
 from twisted_fork.inside.program import environment
 from twisted_fork.launcher import Impossible
 from twisted_fork.reaping import adopt
@@ -105,6 +105,7 @@ class ExecLauncher:
         finally:
             stderr.close()
         stream.pid = pid
+        child.pid = pid  # whatever raises now, it can be killed
         try:
             ended = partial(self._ended, child, stream)
             process = adopt(self._watcher, self._reactor, pid, ended)
@@ -158,7 +159,7 @@ def _info(connection: Connection) -> ConnectionInfo:
     if local is None:
         socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
         try:
-            local = socket.getsockname()
+            local = plain(socket.getsockname())
         finally:
             socket.detach()
     number, extras = connection.number, connection.extras

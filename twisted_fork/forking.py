@@ -342,17 +342,19 @@ class ForkLauncher:
                 self._pool.renew()  # spares of one that died keep its standard error open
             self._pool.launcher_changed()
             return
+        number = message.number
         child = template.requests.pop(message.ticket, None)
         if child is None:
             if message.kind == wire.ALIVE:
-                bury(self._reactor, message.number)
+                bury(self._reactor, number)
             return
         try:
             if message.kind == wire.ALIVE:
                 template.served = True
-                self._lives(child, message.number)
+                child.pid = number  # whatever raises now, it can be killed
+                self._lives(child, number)
             elif message.kind == wire.FAILED:
-                self._pool.failed(child, message.number)
+                self._pool.failed(child, number)
         except BaseException:
             self._pool.fault(child)
         if self._stopped is not None or template.dismissed:

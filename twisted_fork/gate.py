@@ -82,10 +82,14 @@ class _Acceptor:
                 return
             accepted += 1
             try:
-                self._gate.passed(descriptor, address, self._family)
+                connection = Connection(descriptor, address, self._family)
             except BaseException:
-                # before there was anything that could be closed
                 self._gate.lost(descriptor)
+                continue
+            try:
+                self._gate.passed(connection)
+            except BaseException:
+                self._gate.fault(connection)
         self._limit = (
             min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
         )
@@ -102,8 +106,8 @@ class Gate:
 
     :param may_accept: is asked before each connection that is accepted.
     :param admit: is called with each.
-    :param fault: is called with one that admit has raised for, while that is being handled;
-        it closes it.
+    :ivar fault: is called with a connection on whose way something was raised, while that is
+        being handled; it closes it.
     :param short: is called when there are no descriptors left to accept with.
     """
 
@@ -121,7 +125,7 @@ class Gate:
         self._reactor = reactor
         self._journal = journal
         self._admit = admit
-        self._fault = fault
+        self.fault = fault
         self._short = short
         self._ports = ports
         self._readers = [
@@ -157,24 +161,13 @@ class Gate:
         for reader in self._readers:
             reader.ignore()
 
-    def passed(self, descriptor: int, address: Any, family: int) -> None:
-        """
-        A connection has been accepted.
-
-        :raises: whatever raised before there was a Connection, and then *descriptor* is open.
-        """
-        connection = Connection(descriptor, address, family)
-        try:
-            self._pass(connection)
-        except BaseException:
-            self._fault(connection)
-
     def lost(self, descriptor: int) -> None:
         """Nothing could be made of what was accepted; called while that is being handled."""
         self._journal.fault()
         os.close(descriptor)
 
-    def _pass(self, connection: Connection) -> None:
+    def passed(self, connection: Connection) -> None:
+        """A connection has been accepted."""
         if self._troubles:
             self._backoff.succeeded()
             if self._reactor.seconds() - self._troubled >= _CALM:

@@ -45,6 +45,7 @@ class GuardedReader:
         self.wanted = False
         self._reactor = reactor
         self._reader = reader
+        self._name = reader.logPrefix()
         self._journal = journal
         # the first time at once; one that raises again and again shall not keep the reactor busy
         self._again = Backoff(clock, self._watch, first=0.001, most=1.0)
@@ -52,26 +53,24 @@ class GuardedReader:
     def watch(self) -> None:
         """Have the reactor watch it; watching twice does no harm."""
         if not self.wanted:
-            self.wanted = True
             if not self._again.waiting:
                 self._watch()
+            self.wanted = True
 
     def ignore(self) -> None:
-        """Do not watch it any more."""
-        if self.wanted:
-            self.wanted = False
-            self._again.cancel()
-            self._reactor.removeReader(self)
+        """Do not watch it any more; twice does no harm."""
+        self.wanted = False
+        self._again.cancel()
+        self._reactor.removeReader(self)
 
     def _watch(self) -> None:
-        if self.wanted:
-            self._reactor.addReader(self)
+        self._reactor.addReader(self)
 
     def fileno(self) -> int:
         return self._reader.fileno()
 
     def logPrefix(self) -> str:
-        return self._reader.logPrefix()
+        return self._name
 
     def doRead(self) -> None:
         try:
@@ -87,5 +86,5 @@ class GuardedReader:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has dropped it, which only ignore may make it do."""
         if self.wanted:
-            self._journal.port_dropped(self.logPrefix())
+            self._journal.port_dropped(self._name)
             self._again.failed()

@@ -14,16 +14,22 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["Backoff", "Later", "OneAtATime"]
 
-_RAISED = 1.0
-"""Seconds after which what raised is tried again."""
+_SOON = 0.02
+"""Seconds after which what raised is tried again; each further time doubles them."""
+
+_MOST = 1.0
+"""Seconds after which it is tried again at most."""
 
 
 class Later:
     """
     One delayed call at most.
 
-    :param what: is called when it is time.
+    :param what: is called when it is time.  If it raises, the clock tells what, and it is
+        called again, soon at first, then each second.
     """
+
+    _again = _SOON
 
     def __init__(self, clock: IReactorTime, what: Callable[[], object]) -> None:
         self._clock = clock
@@ -31,8 +37,7 @@ class Later:
         self._call: IDelayedCall | None = None
 
     def arm(self, delay: float) -> None:
-        """Call *delay* seconds from now, unless a call is due already.  What raises is called
-        again a second later, and the clock tells what it raised."""
+        """Call *delay* seconds from now, unless a call is due already."""
         if self._call is None:
             self._call = self._clock.callLater(delay, self._due)
 
@@ -52,8 +57,10 @@ class Later:
         try:
             self._what()
         except BaseException:
-            self.arm(_RAISED)
+            self.arm(self._again)
+            self._again = min(2 * self._again, _MOST)
             raise
+        self._again = _SOON
 
 
 class Backoff:

@@ -27,6 +27,7 @@ from twisted_fork.deadlines import end_group
 from twisted_fork.journal import Journal, reason_text
 from twisted_fork.later import Backoff, Later
 from twisted_fork.launcher import Impossible, Launcher
+from twisted_fork.reaping import bury
 from twisted_fork.roster import Roster
 from twisted_fork.serving import Serving
 from twisted_fork.settings import Settings
@@ -103,7 +104,8 @@ class Pool:
     def may_accept(self) -> bool:
         """Whether one more connection may be accepted and given to serve."""
         may = not self.stopping and policy.may_accept(self.settings, self.look())
-        self._refused = not may
+        if not may:
+            self._refused = True
         return may
 
     def is_full(self) -> bool:
@@ -115,8 +117,7 @@ class Pool:
     def serve(self, connection: Connection) -> None:
         """Give a connection to a child; if that is not possible just now, later."""
         self.upkeep.busy()
-        connection.number = self.sources.began(connection.source)
-        connection.counted = True
+        connection.number = self.sources.began(connection)
         self._place(connection)
         self.upkeep.look_after()
 
@@ -218,14 +219,15 @@ class Pool:
         connection, child.connection = child.connection, None
         child.over()
         child.close_channel()
-        if child.state is not State.ENDED:
-            if child.has_ended or (child.process is None and not self.launcher.expects(child)):
-                self.children.remove(child)
-            else:
-                self.children.move(child, Event.GIVEN_UP)
-                child.since = self._clock.seconds()
-                end_group(child, signal.SIGKILL)
-                self.upkeep.watch()
+        if child.process is None and child.pid is not None:
+            bury(self._clock, child.pid)
+        if child.has_ended or (child.process is None and not self.launcher.expects(child)):
+            self.children.remove(child)
+        else:
+            self.children.move(child, Event.GIVEN_UP)
+            child.since = self._clock.seconds()
+            end_group(child, signal.SIGKILL)
+            self.upkeep.watch()
         if connection is not None:
             self._release(connection)
         self._after_fault.arm(0)
@@ -384,13 +386,14 @@ class Pool:
             self._waiting.append(connection)
 
     def _launch(self, connection: Connection | None) -> None:
-        child = self.children.add(
+        child = self.children.new(
             self._protocol(),
             self._clock.seconds(),
             self.settings.connections_per_child,
             bearing=connection is not None,
         )
         try:
+            self.children.add(child)
             if connection is not None:
                 child.given(connection)
             self.launcher.launch(child)
@@ -469,9 +472,7 @@ class Pool:
     def _release(self, connection: Connection) -> None:
         """*connection* is over: closed here, and not counted any more.  Twice does no harm."""
         connection.close()
-        if connection.counted:
-            self.sources.ended(connection.source)
-            connection.counted = False
+        self.sources.ended(connection)
 
     def _settle(self) -> None:
         """Something has changed: place who waits, then let others in."""
@@ -488,6 +489,7 @@ class Pool:
             self._placing = False
         if self._refused and self.may_accept():
             self._room()
+            self._refused = False  # not before: if that raised, they are still to be let in
         self.upkeep.look_after()
 
     def _place_guarded(self, connection: Connection) -> None:

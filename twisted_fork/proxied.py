@@ -10,6 +10,7 @@ belongs to the header.  The parser is the proxy-protocol package's.
 from __future__ import annotations
 
 import _socket
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ _V1 = b"PROXY "
 _V2 = b"\r\n\r\n\0\r\nQUIT\n"
 _V1_LONGEST = 107
 _V2_FIXED = 16
+_UNIX_STREAM = b"\x31"
+_PATH = 108
 
 
 class BadHeader(Exception):
@@ -76,7 +79,8 @@ class Told:
     What a header tells.
 
     :ivar peer: the real peer's address, as accept(2) gives addresses; None if the header
-        tells none, as proxies do for connections of their own.
+        tells none, as proxies do for connections of their own, or for a peer of a Unix socket
+        that has no name: such a connection is the proxy's.
     :ivar local: what it connected to; None likewise.
     :ivar extras: the TLVs, by their type.
     """
@@ -84,22 +88,34 @@ class Told:
     def __init__(self, header: bytes) -> None:
         """:raises BadHeader: it is none."""
         version: ProxyProtocol = ProxyProtocolV2() if header[:1] == b"\r" else ProxyProtocolV1()
+        paths = b""
+        if header[:1] == b"\r" and header[13:14] == _UNIX_STREAM:
+            # the parser takes ASCII only, and a path may be any bytes
+            paths = header[_V2_FIXED : _V2_FIXED + 2 * _PATH]
+            header = header[:_V2_FIXED] + bytes(len(paths)) + header[_V2_FIXED + len(paths) :]
         try:
             result = version.unpack(header)
-            self.peer, self.local = _addresses(result)
+            self.peer, self.local = _addresses(result, paths)
             self.extras = {int(kind): bytes(value) for kind, value in result.tlv.items()}
         except Exception as failure:  # the parser lets out whatever it met
             raise BadHeader(f"{type(failure).__name__}: {failure}") from failure
 
 
-def _addresses(result: ProxyResult) -> tuple[Any, Any]:
+def _addresses(result: ProxyResult, paths: bytes) -> tuple[Any, Any]:
     if is_ipv4(result):
         return _inet(result.source), _inet(result.dest)
     if is_ipv6(result):
         return (*_inet(result.source), 0, 0), (*_inet(result.dest), 0, 0)
-    if is_unix(result):
-        return result.source, result.dest
+    if is_unix(result) and (source := _path(paths[:_PATH])):
+        return source, _path(paths[_PATH:])
     return None, None
+
+
+def _path(field: bytes) -> str | bytes:
+    """The path of a Unix socket, or the abstract name, in the form that accept(2) gives it."""
+    if field[:1] == b"\0":
+        return field.rstrip(b"\0")
+    return os.fsdecode(field.partition(b"\0")[0])
 
 
 def _inet(address: tuple[Any, int]) -> tuple[str, int]:
@@ -135,25 +151,28 @@ class HeaderReader:
         self._told = told
         self._failed = failed
         self._taken = b""
-        self._socket = _socket.socket(
-            _socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor
-        )
+        # made in start: it closes the descriptor if it is forgotten, and one whose maker raised
+        # would be
+        self._socket: _socket.socket | None = None
         self._patience = patience
         self._timeout = Later(clock, self._too_late)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Begin to read; let_go has to be called, whatever raises."""
+        descriptor = self._connection.descriptor
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._timeout.arm(self._patience)
         self._watcher.addReader(self)
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return -1 if self._socket is None else self._socket.fileno()
 
     def raised(self) -> None:
         """Whatever it was about, this connection is over."""
         self._fail("internal error")
 
     def doRead(self) -> None:
+        assert self._socket is not None
         try:
             seen = self._socket.recv(_V2_FIXED + 0xFFFF, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -194,6 +213,7 @@ class HeaderReader:
     def let_go(self) -> None:
         """Read no more; twice does no harm."""
         self._timeout.cancel()
-        if self._socket.fileno() >= 0:
+        if self._socket is not None:
             self._watcher.removeReader(self)
             self._socket.detach()
+            self._socket = None

@@ -143,8 +143,7 @@ class ForkedProcess:
         try:
             self._watcher.addReader(self)
         except BaseException:
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
             raise
 
     def _close(self) -> None:
@@ -295,11 +294,19 @@ def start_process(
     """
     listener = _Listener()
     process = reactor.spawnProcess(listener, executable, words, **options)
-    if listener.reason is None:
-        unregisterReapProcessHandler(listener.pid, process)
-    adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
-    adopted.executed = True
-    return adopted
+    pid = process.pid
+    if pid is None:  # Twisted has waited for it already
+        adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
+        adopted.executed = True
+        return adopted
+    unregisterReapProcessHandler(pid, process)
+    try:
+        adopted = adopt(watcher, reactor, pid, ended)
+        adopted.executed = True
+        return adopted
+    except BaseException:
+        bury(reactor, pid)
+        raise
 
 
 def adopt(
@@ -313,15 +320,9 @@ def adopt(
     Wait for a child that exists already.
 
     :param ended: see ForkedProcess, and *reason* likewise.
-    :raises: whatever raised; nobody would wait for the child then, so it is killed, and
-        waited for without anybody being told.
+    :raises: whatever raised; nobody waits for the child then, see bury.
     """
-    try:
-        return ForkedProcess(watcher, clock, pid, ended, reason)
-    except BaseException:
-        if reason is None:
-            bury(clock, pid)
-        raise
+    return ForkedProcess(watcher, clock, pid, ended, reason)
 
 
 def bury(clock: IReactorTime, pid: int) -> None:

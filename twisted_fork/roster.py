@@ -47,20 +47,23 @@ class Roster:
         self._idle: dict[Child, None] = {}
         self._tickets = itertools.count(1)
 
-    def add(self, protocol: ChildProtocol, since: float, left: int, bearing: bool = False) -> Child:
+    def new(self, protocol: ChildProtocol, since: float, left: int, bearing: bool = False) -> Child:
         """
-        A child is being ordered.
+        A child that is to be ordered, and that nobody counts on before it is added.
 
         :param bearing: for a connection that waits for it.
         """
         child = Child(next(self._tickets), protocol, since, left)
         child.generation = self.generation
         child.state = State.BEARING if bearing else State.ORDERED
+        return child
+
+    def add(self, child: Child) -> None:
+        """A new child is being ordered."""
         busy, ordered = _counts(child.state)
         self._children[child.ticket] = child
         self.busy += busy
         self.ordered += ordered
-        return child
 
     def move(self, child: Child, event: Event) -> None:
         """
@@ -81,9 +84,11 @@ class Roster:
         child.state = state
 
     def remove(self, child: Child) -> None:
-        """*child* has ended, or never was."""
-        self.move(child, Event.ENDED)
-        del self._children[child.ticket]
+        """*child* has ended, or never was; nothing happens if it is not here."""
+        if child.ticket in self._children:
+            if child.state is not State.ENDED:
+                self.move(child, Event.ENDED)
+            del self._children[child.ticket]
 
     @property
     def idle(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python.failure import Failure
 
 from twisted_fork import descriptors, starting, system, traffic
 from twisted_fork.admission import Admission
@@ -38,6 +39,9 @@ from twisted_fork.watching import Watcher
 
 __all__ = ["ChildInfo", "ForkingService"]
 
+
+_RAISED = object()
+"""The result of a step of a stop that has raised."""
 
 _ALIVE = (State.IDLE, State.GIVEN, State.SERVING, State.LEAVING)
 
@@ -244,6 +248,8 @@ class ForkingService(Service):
             self._admission.fault,
             self._pool.shed,
         )
+        # not only when it is needed: there is no stop without it
+        self._drain = Drain(self._reactor, self._pool, self._journal, settings.grace)
         launcher.start(self._pool)
 
     def _executes(self, program: Program) -> bool:
@@ -281,22 +287,27 @@ class ForkingService(Service):
             or self._watcher is None
         ):
             return
-        pool = self._pool
-        self._drain = Drain(self._reactor, pool, self._journal, self.settings.grace)
         steps: list[Callable[[], Any]] = [self._gate.finish]
         if self._admission is not None:
             steps.append(self._admission.stop)
-        steps += [self._drain.begin, self._stderr.close, self._watcher.close]
+        if self._drain is not None:
+            steps.append(self._drain.begin)
+        steps += [self._stderr.close, self._watcher.close]
         if self._orphans is not None:
             steps.append(self._orphans.stop)
         for step in steps:
-            # whatever one of them raises, the others are still to be done
-            yield maybeDeferred(step).addErrback(self._journal.raised)
+            # whatever one of them raises, it and the others are still to be done
+            if (yield maybeDeferred(step).addErrback(self._raised)) is _RAISED:
+                yield maybeDeferred(step).addErrback(self._journal.raised)
         self._journal.stopped()
         self._pool = self._gate = self._stderr = self._watcher = self._admission = self._drain = (
             None
         )
         self._ports = []
+
+    def _raised(self, failure: Failure) -> object:
+        self._journal.raised(failure)
+        return _RAISED
 
     def hurry(self) -> None:
         """While stopping: do not wait for the grace to pass."""

@@ -66,6 +66,7 @@ class Serving:
                 settings.idle_timeout,
                 settings.grace,
             )
+            child.deadline.begin()
         self._journal.handed_over(child.peer, child.pid)
 
     def over(self, child: Child, since: float, amount: tuple[int, int] | None) -> None:

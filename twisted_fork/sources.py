@@ -9,6 +9,7 @@ by MOST_REMEMBERED, after which those that were heard of longest ago are forgott
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Protocol
 
 __all__ = ["MOST_REMEMBERED", "Penalties", "Rate", "Sources"]
 
@@ -17,6 +18,17 @@ MOST_REMEMBERED = 100_000
 
 _MOST_DOUBLINGS = 5
 """A penalty grows up to 32-fold."""
+
+
+class Counted(Protocol):
+    """
+    A connection, here.
+
+    :ivar counted: it is one of those that are alive; only Sources changes it.
+    """
+
+    source: str
+    counted: bool
 
 
 class Sources:
@@ -29,23 +41,27 @@ class Sources:
         """How many connections of *source* are alive."""
         return self._alive.get(source, 0)
 
-    def began(self, source: str) -> int:
+    def began(self, connection: Counted) -> int:
         """
-        A connection of *source* has been accepted.
+        A connection has been accepted.
 
-        :returns: how many are alive now.
+        :returns: how many of its source are alive now.
         """
-        alive = self._alive.get(source, 0) + 1
-        self._alive[source] = alive
+        alive = self._alive.get(connection.source, 0) + 1
+        self._alive[connection.source] = alive
+        connection.counted = True
         return alive
 
-    def ended(self, source: str) -> None:
-        """A connection of *source* is over."""
-        alive = self._alive[source] - 1
+    def ended(self, connection: Counted) -> None:
+        """A connection is over; if it is not counted, nothing happens."""
+        if not connection.counted:
+            return
+        alive = self._alive[connection.source] - 1
         if alive:
-            self._alive[source] = alive
+            self._alive[connection.source] = alive
         else:
-            del self._alive[source]
+            del self._alive[connection.source]
+        connection.counted = False
 
     def __len__(self) -> int:
         return len(self._alive)

@@ -36,8 +36,6 @@ class PeerTextTests(Case):
             (("192.0.2.1", 5000), "192.0.2.1:5000"),
             (("2001:db8::7", 5000, 0, 0), "[2001:db8::7]:5000"),
             (("fe80::1%eth0", 1, 0, 2), "[fe80::1%eth0]:1"),
-            (("::ffff:192.0.2.1", 80, 0, 0), "192.0.2.1:80"),
-            (("::ffff:c000:201", 80, 0, 0), "[::ffff:c000:201]:80"),
         ]:
             self.assertEqual(peer_text(self.ours.fileno(), address), text)
 
@@ -70,6 +68,23 @@ class ConnectionTests(Case):
             told = wire.unpack(wire.pack(wire.CONNECTION, payload=connection.details()))
             self.assertEqual(told.details[1], ("192.0.2.1", 5000))
             self.assertEqual((connection.peer, connection.tries), ("192.0.2.1:5000", 0))
+
+    def test_an_ipv4_peer_of_an_ipv6_socket_has_an_ipv4_address(self) -> None:
+        connection = Connection(-1, ("::ffff:192.0.2.1", 80, 0, 0), int(socket.AF_INET6))
+        self.assertEqual(connection.address, ("192.0.2.1", 80))
+        self.assertEqual((connection.peer, connection.source), ("192.0.2.1:80", "192.0.2.1"))
+        other = Connection(-1, ("::ffff:c000:201", 80, 0, 0), int(socket.AF_INET6))
+        self.assertEqual(other.peer, "[::ffff:c000:201]:80")
+
+    @given(st.one_of(st.binary(min_size=1), st.text(min_size=1)))
+    def test_the_name_that_a_proxy_tells_is_one_word_of_one_line(self, name: str | bytes) -> None:
+        connection = Connection(-1, ("192.0.2.1", 5000))
+        connection.proxied(name, "/run/proxy.sock", {})
+        self.assertTrue(connection.peer.startswith("unix:"))
+        self.assertTrue(connection.peer.isprintable())
+        self.assertEqual(connection.peer.split(" "), [connection.peer])
+        self.assertEqual(connection.source, connection.peer)
+        self.assertEqual(connection.address, name)
 
     def test_it_may_be_closed_twice(self) -> None:
         ours, theirs = socket.socketpair()

@@ -77,6 +77,7 @@ class DeadlineCase(Case):
             grace,
         )
         self.child.deadline = self.deadline
+        self.deadline.begin()
         return self.deadline
 
 

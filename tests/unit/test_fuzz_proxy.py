@@ -95,15 +95,17 @@ class FuzzHeaders(Case):
         except BadHeader:
             return
         connection = Connection(-1, ("127.0.0.1", 1))
-        if not isinstance(told.peer, tuple):
+        if told.peer is None:
             return
         connection.proxied(told.peer, told.local, told.extras)
         self.assertTrue(connection.peer.isprintable(), repr(connection.peer))
         self.assertNotIn(" ", connection.peer)
+        connection.details()
+        if not isinstance(told.peer, tuple):
+            return
         host = connection.address[0]
         Guard(["10.0.0.0/8", "fe80::/10"], ["::/0"]).admits(host)
         self.assertTrue(Prefixes().source(host).isprintable())
-        connection.details()
 
     @settings(deadline=None, max_examples=30)
     @given(st.integers(0, 0xFFFF - 15), st.integers(1, 255))

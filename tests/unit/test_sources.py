@@ -149,19 +149,31 @@ class PenaltiesTests(Case):
         self.assertEqual(len(penalties), 1)
 
 
+class Connection:
+    """As much of one as is counted."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.counted = False
+
+
 class SourcesTests(Case):
     """How many connections of a source are alive."""
 
     @given(st.lists(st.tuples(names, st.booleans()), max_size=60))
     def test_it_counts_and_forgets_who_has_none(self, comings: list[tuple[str, bool]]) -> None:
         counted = Sources()
-        alive: list[str] = []
+        alive: list[Connection] = []
         for name, comes in comings:
+            of_that_name = [each for each in alive if each.source == name]
             if comes:
-                alive.append(name)
-                self.assertEqual(counted.began(name), alive.count(name))
-            elif name in alive:
-                alive.remove(name)
-                counted.ended(name)
-            self.assertEqual(counted.alive(name), alive.count(name))
-            self.assertEqual(len(counted), len(set(alive)))
+                alive.append(Connection(name))
+                self.assertEqual(counted.began(alive[-1]), len(of_that_name) + 1)
+            elif of_that_name:
+                gone = of_that_name[0]
+                alive.remove(gone)
+                counted.ended(gone)
+                counted.ended(gone)  # twice does no harm
+            sources = [each.source for each in alive]
+            self.assertEqual(counted.alive(name), sources.count(name))
+            self.assertEqual(len(counted), len(set(sources)))

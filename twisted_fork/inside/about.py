@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["ConnectionInfo", "connection", "tell"]
+__all__ = ["ConnectionInfo", "connection", "plain", "tell"]
 
 _IN_USE = "the handler runs in a child only: nothing is being served here"
 
@@ -24,8 +24,9 @@ class ConnectionInfo:
     The connection that this child serves.
 
     :ivar peer: the address of whoever connected, as accept(2) gives it: ``(host, port)``,
-        for IPv6 with flow and scope, for a Unix socket its path, mostly empty.  Behind a
-        proxy that uses the PROXY protocol it is the real one.
+        for IPv6 with flow and scope, for a Unix socket its path, mostly empty, or an abstract
+        name as bytes that begin with a NUL.  An IPv4 peer of an IPv6 socket has an IPv4
+        address: see plain.  Behind a proxy that uses the PROXY protocol it is the real one.
     :ivar number: how many connections of the same host were alive when this one began,
         itself included.
     :ivar extras: what the PROXY protocol's header had besides addresses: its TLVs, by
@@ -47,8 +48,18 @@ class ConnectionInfo:
         :raises OSError: nobody has asked before, and the connection is closed.
         """
         if self._local is None and self._socket is not None:
-            self._local = self._socket.getsockname()
+            self._local = plain(self._socket.getsockname())
         return self._local
+
+
+def plain(address: Any) -> Any:
+    """*address*; an IPv4 address as an IPv6 socket shows it (RFC 4291 section 2.5.5.2), as
+    what it is."""
+    if isinstance(address, tuple) and len(address) == 4:
+        host: str = address[0]
+        if host[:7] == "::ffff:" and "." in host:
+            return host[7:], address[1]
+    return address
 
 
 _now: ConnectionInfo | None = None

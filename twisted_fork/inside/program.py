@@ -52,10 +52,13 @@ def _of_connection(info: about.ConnectionInfo) -> dict[str, str]:
     }
 
 
-def _text(path: object) -> str:
-    if isinstance(path, bytes):
-        return "@" + os.fsdecode(path[1:]) if path[:1] == b"\0" else os.fsdecode(path)
-    return str(path)
+def _text(path: Any) -> str:
+    """A path; of an abstract name, the first NUL as ``@``.  No variable can hold another NUL: it
+    is escaped, as in the log.  Bytes that are no text stay what they are (PEP 383)."""
+    text = os.fsdecode(path)
+    if text[:1] == "\0":
+        text = "@" + text[1:]
+    return text.replace("\0", "\\x00")
 
 
 def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) -> NoReturn:

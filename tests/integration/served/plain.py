@@ -30,6 +30,11 @@ def who(connection: socket.socket, peer: Any) -> None:
     connection.sendall(json.dumps(told).encode())
 
 
+def who_in_repr(connection: socket.socket, peer: Any) -> None:
+    """Says who the peer is, as Python writes it."""
+    connection.sendall(ascii(peer).encode())
+
+
 def upper(connection: socket.socket, peer: Any) -> None:
     """Sends everything back in upper case."""
     while data := connection.recv(65536):

@@ -1,0 +1,390 @@
+"""
+Servers whose functions are made to raise in the reactor process, call after call: see
+injected.py for how.
+
+What connections do is recorded first, so a function that is added later is in the list by
+itself.  Each call of the list then raises once: as the function is entered, or when it has done
+its work.  A server that has survived goes on with the next; so what one call alone would break
+is seen at once, and what many break together by the end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.integration.clients import connect
+from tests.integration.harness import LOOPBACK, Server
+from tests.integration.processes import DEADLINE, wait_until
+from tests.integration.serving import Serve, environment
+
+PROGRAM = Path(__file__).with_name("injected.py")
+
+GRACE = 0.5
+"""The servers' --grace: all of them end within twice that and a second."""
+
+ENTRY, RETURN = "entry", "return"
+
+LEFT_OUT = {
+    (ENTRY, "later.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
+    " again when the rest raises; it does nothing else",
+    (ENTRY, "plugin.py", "_signalled"): "the signal is lost before anything was done with it; the"
+    " next one stops the server",
+    (ENTRY, "plugin.py", "_act"): "likewise",
+    (ENTRY, "plugin.py", "stopService"): "Twisted calls it once, and it is the stop",
+    (ENTRY, "service.py", "stopService"): "likewise",
+}
+"""What the guard itself consists of, and cannot raise without a loss."""
+
+_MOST_CALLS = 4
+"""Calls of one function, in what one connection does, that raise."""
+
+_BETWEEN_STOPS = 100
+"""Calls that raise in one server until it is stopped and another takes its place."""
+
+_TRIES = 5
+"""Times that a call is waited for: some come at some connections only."""
+
+_LOOK = 0.001
+
+
+class Remote:
+    """The test's end of a control socket; what it can do is what injected.Control can."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(DEADLINE)
+        self._socket.connect(str(path))
+        self._file = self._socket.makefile("rb")
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*arguments: object) -> Any:
+            self._socket.sendall(json.dumps([name, *arguments]).encode() + b"\n")
+            return json.loads(self._file.readline())
+
+        return ask
+
+    def close(self) -> None:
+        """Leave."""
+        self._file.close()
+        self._socket.close()
+
+
+@contextmanager
+def whatever_comes() -> Iterator[None]:
+    """A connection may be closed or reset at any moment; but it is not left open."""
+    try:
+        yield
+    except TimeoutError:
+        raise AssertionError("a peer has seen no end of its connection") from None
+    except OSError:
+        pass
+
+
+class Peers:
+    """Those who connect to one server, and take whatever becomes of it."""
+
+    def __init__(self, server: Server, remote: Remote, way: Way) -> None:
+        self.server = server
+        self.remote = remote
+        self.way = way
+        self._strangers = 0
+
+    def connect(self, host: str | None = None) -> socket.socket:
+        """A connection, perhaps from a loopback address of one's own."""
+        if self.way.unix:
+            return connect(str(self.server.folder / "socket"))
+        if host is None:
+            return connect(self.server.address)
+        return socket.create_connection(self.server.address, DEADLINE, source_address=(host, 0))
+
+    def stranger(self) -> str:
+        """A loopback address that nobody has connected from."""
+        self._strangers += 1
+        return f"127.65.{self._strangers // 250}.{self._strangers % 250 + 1}"
+
+    def ask(self, question: bytes, host: str | None = None) -> bytes:
+        """Send, end one's side, and read until the end."""
+        with self.connect(host) as connection:
+            return self.finish(connection, question)
+
+    def finish(self, connection: socket.socket, question: bytes = b"") -> bytes:
+        """Likewise, on a connection that there is."""
+        answer = b""
+        with whatever_comes():
+            connection.sendall(question)
+            connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(65536):
+                answer += piece
+        return answer
+
+    def ask_in_secret(self, question: bytes) -> bytes:
+        """Likewise over TLS, and leave when everything is answered."""
+        assert self.way.tls is not None
+        answer = b""
+        connect = self.way.tls.wrap_socket
+        with (
+            whatever_comes(),
+            self.connect() as plain,
+            connect(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(question)
+            while len(answer) < len(self.way.answer) and (piece := connection.recv(65536)):
+                answer += piece
+        return answer
+
+    def expire(self, connection: socket.socket) -> None:
+        """The time of all connections is over, again and again, until this one has ended."""
+
+        def over() -> bool:
+            self.remote.expire()
+            return bool(select.select([connection], [], [], 0)[0])
+
+        wait_until(over, "the end of a connection whose time is over")
+
+    def wait_until_served(self) -> None:
+        """No connection is being served any more, and nobody waits to be."""
+
+        def over() -> bool:
+            state = self.remote.state()
+            return not state["busy"] and not state["waiting"]
+
+        wait_until(over, "nobody is served")
+
+
+def served(peers: Peers) -> bytes:
+    """A connection that is served."""
+    ask = peers.ask if peers.way.tls is None else peers.ask_in_secret
+    return ask(peers.way.question)
+
+
+OBEYS = ("--handler", "faults.handlers:obeys")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """
+    A server, and what its peers do.
+
+    :ivar options: of forkserve.
+    :ivar doings: what is recorded, and done again while a call raises.
+    :ivar question: what is answered with *answer*.
+    :ivar unix: it listens on a Unix socket.
+    :ivar tls: what clients check certificates with; None for plain connections.
+    :ivar uses_up: a child that waits because it was spared is used up by another connection.
+    """
+
+    options: Sequence[str] = OBEYS
+    spares: int = 0
+    launcher: str = "fork"
+    doings: Sequence[Callable[[Peers], object]] = (served,)
+    question: bytes = b"question"
+    answer: bytes = b"QUESTION"
+    unix: bool = False
+    tls: ssl.SSLContext | None = None
+    uses_up: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """
+    One call that is to raise.
+
+    :ivar name: of the function, see injected.name_of.
+    :ivar nth: which call of it.
+    :ivar doing: where it has been seen.
+    :ivar always: it has been seen each time.
+    """
+
+    name: str
+    nth: int
+    doing: Callable[[Peers], object] = field(repr=False)
+    always: bool
+
+
+class Running:
+    """
+    A server that runs, and is asked for its state.
+
+    :ivar peers: those that connect to it.
+    """
+
+    def __init__(self, serve: Serve, folder: Path, way: Way) -> None:
+        control = folder / f"control-{len(list(folder.iterdir()))}"
+        self._way = way
+        self.server = serve(
+            f"--grace={GRACE}",
+            *way.options,
+            before=[*environment(), sys.executable, str(PROGRAM), str(control)],
+            launcher=way.launcher,
+            spares=way.spares,
+            listen=("unix:socket",) if way.unix else (LOOPBACK,),
+        )
+        self.server.expects_traceback = True
+        self.server.expects_retries = True
+        self.remote = Remote(control)
+        self.peers = Peers(self.server, self.remote, way)
+        self._was = self.remote.state()
+        self._read = 0
+
+    def check_served(self) -> None:
+        """A connection is served."""
+        answer = served(self.peers)
+        assert answer == self._way.answer, f"answered with {answer!r}"
+
+    def settle(self) -> None:
+        """All is as it was before the first connection."""
+        now: dict[str, Any] = {}
+
+        def as_it_was() -> bool:
+            now.update(self.remote.state())
+            if now != self._was and self._way.uses_up and now["idle"]:
+                served(self.peers)
+            return bool(now == self._was)
+
+        deadline = time.monotonic() + DEADLINE
+        while not as_it_was():
+            if time.monotonic() > deadline:
+                changed = {name: (self._was[name], now[name]) for name in now}
+                raise AssertionError(
+                    "not as it was: "
+                    + ", ".join(
+                        f"{name} {was} -> {now}"
+                        for name, (was, now) in changed.items()
+                        if was != now
+                    )
+                )
+            time.sleep(_LOOK)
+
+    def wait_until_accepted(self, number: int) -> None:
+        """So many connections have been accepted and are not over."""
+        wait_until(lambda: self.remote.state()["busy"] == number, f"{number} connections")
+
+    def log(self) -> str:
+        """What it has logged since this was asked last."""
+        with self.server.log_file.open("rb") as file:
+            file.seek(self._read)
+            read = file.read()
+        self._read += len(read)
+        return read.decode(errors="replace")
+
+    def stop(self) -> None:
+        """SIGTERM ends it, well and in time."""
+        self.remote.close()
+        self.server.kill()
+        self.wait_until_over()
+
+    def wait_until_over(self) -> None:
+        """It ends by itself, well and in time."""
+        try:
+            wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}: {self.server.tell()}") from None
+        assert self.server.exit_status == 0, self.server.tell()
+
+
+class Injection:
+    """
+    All calls of one way, raising one by one.
+
+    :param serve: the fixture.
+    :param at: where they raise, ENTRY or RETURN.
+    :param most: calls of one function that raise.
+    :ivar raised: the functions that have, and how often.
+    :ivar missed: those that were not called when they were to raise: what comes first, the
+        end of a channel or of a process, is different each time.
+    """
+
+    def __init__(
+        self, serve: Serve, folder: Path, way: Way, at: str, most: int = _MOST_CALLS
+    ) -> None:
+        self._serve = serve
+        self._folder = folder
+        self._way = way
+        self._at = at
+        self._most = most
+        self.raised: dict[str, int] = {}
+        self.missed: list[str] = []
+        self._running = self._start()
+
+    def run(self) -> None:
+        """Each call raises, and nothing is lost but what had to do with it."""
+        for number, call in enumerate(self._record()):
+            if number % _BETWEEN_STOPS == _BETWEEN_STOPS - 1:
+                self._running.stop()
+                self._running = self._start()
+            try:
+                self._raise(call)
+            except AssertionError as failure:
+                where = f"{call} raises at its {self._at}, {call.doing.__name__}"
+                raise AssertionError(f"{where}: {failure}\n{self._running.log()}") from None
+        self._running.stop()
+        assert len(self.missed) * 20 < len(self.raised), self.missed
+
+    def _start(self) -> Running:
+        running = Running(self._serve, self._folder, self._way)
+        running.check_served()
+        running.settle()
+        return running
+
+    def _record(self) -> list[Call]:
+        calls: dict[tuple[str, int], Call] = {}
+        for doing in self._way.doings:
+            twice = [self._counts(doing), self._counts(doing)]
+            for name in {**twice[0], **twice[1]}:
+                most, least = (f(each.get(name, 0) for each in twice) for f in (max, min))
+                for nth in range(1, min(most, self._most) + 1):
+                    calls.setdefault((name, nth), Call(name, nth, doing, nth <= least))
+        return [call for call in calls.values() if not left_out(call.name, self._at)]
+
+    def _counts(self, doing: Callable[[Peers], object]) -> dict[str, int]:
+        self._running.remote.record()
+        doing(self._running.peers)
+        self._running.settle()
+        counts: dict[str, int] = self._running.remote.recorded()
+        return counts
+
+    def _raise(self, call: Call) -> None:
+        running = self._running
+        running.log()
+        for _ in range(_TRIES if call.nth == 1 and call.always else 1):
+            running.remote.arm(call.name, call.nth, self._at)
+            call.doing(running.peers)
+            running.settle()
+            if running.remote.disarm():
+                self.raised[call.name] = self.raised.get(call.name, 0) + 1
+                check_told(running.log())
+                break
+        else:
+            if call.nth == 1:
+                self.missed.append(call.name)
+        running.check_served()
+        running.settle()
+
+
+def left_out(name: str, at: str) -> bool:
+    """Whether a function is one of LEFT_OUT."""
+    file, _, function = name.split(":")
+    return (at, file, function) in LEFT_OUT
+
+
+def check_told(log: str) -> None:
+    """
+    What raised is told once, in a line of ours; or, where the reactor itself has called it, by
+    the reactor with its traceback.
+    """
+    lines = re.findall(r"fault peer=\S+ pid=\S+ where=\S+ reason='Injected: .*'\n", log)
+    tracebacks = re.findall(r"\n\t\S*Injected: injected into", log)
+    assert (len(lines) == 1 and len(tracebacks) <= 1) or (not lines and len(tracebacks) == 1), (
+        f"told {len(lines)} times, with {len(tracebacks)} tracebacks"
+    )
