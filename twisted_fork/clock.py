@@ -19,19 +19,17 @@ __all__ = ["keep_steady"]
 def keep_steady(reactor: Any) -> None:
     """
     Let *reactor* measure time by a clock that cannot be set (CLOCK_MONOTONIC), for everybody
-    who uses it.  It begins where the wall clock is now, so that calls that are due already
-    stay due when they were.
+    who uses it: its seconds are not those since the epoch any more.  Delayed calls that there
+    are stay due when they were.
 
     Another provider of IReactorTime than one of Twisted's reactors stays as it is; done
     twice, it does nothing.
     """
     if isinstance(reactor, ReactorBase) and "seconds" not in vars(reactor):
-        monotonic = time.monotonic
-        began = reactor.seconds() - monotonic()
-
-        def seconds() -> float:
-            """Seconds since the epoch, if nobody had set the clock since it began."""
-            return began + monotonic()
-
-        # the attribute is where every one of Twisted's reactors looks for the time
-        setattr(reactor, "seconds", seconds)  # noqa: B010 - it is declared to be a method
+        difference = time.monotonic() - reactor.seconds()
+        calls: Any = reactor.getDelayedCalls()
+        for call in calls:
+            call.time += difference  # of all of them, so their order stays
+        # the attribute is where every one of Twisted's reactors looks for the time; it is
+        # asked ten times for each connection, hence nothing of ours around it
+        setattr(reactor, "seconds", time.monotonic)  # noqa: B010 - it is declared to be a method

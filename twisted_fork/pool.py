@@ -20,7 +20,7 @@ from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from twisted_fork import policy, wire
+from twisted_fork import policy, tcpinfo, wire
 from twisted_fork.accepted import Connection
 from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
 from twisted_fork.deadlines import end_group
@@ -277,7 +277,7 @@ class Pool:
             if message.kind == wire.TAKEN:
                 self.taken(child)
             elif message.kind == wire.READY:
-                self._ready(child, wire.amount(message))
+                self._ready(child, tcpinfo.amount(message.payload))
             elif message.kind == wire.TELL:
                 self._tell(child.protocol.message_received, message.payload)
             else:

@@ -6,12 +6,11 @@ What is more is dropped without being looked at.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_fork import wire
+from twisted_fork import tcpinfo, wire
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 
@@ -33,8 +32,6 @@ a child that writes without end fills neither the disk nor the reactor's time.""
 _LONG = 256
 """Bytes; a line counts once more for each so many."""
 
-
-_ACCOUNT = re.compile(re.escape(wire.ACCOUNT) + rb"(\d{1,20}) (\d{1,20})\n")
 
 _MOST_ACCOUNTS = 4096
 """Accounts of processes whose end has not been seen: a child's is, a moment after."""
@@ -61,8 +58,9 @@ class Tap:
     def wrote(self, pid: int, data: bytes) -> None:
         """A piece has come, from a child or a descendant of one."""
         data = self._unfinished.pop(pid, b"") + data
+        begun = b""
         if wire.ACCOUNT in data:
-            data = self._without_accounts(pid, data)
+            data, begun = self._without_accounts(pid, data)
         *lines, rest = data.split(b"\n", self._left())
         for line in lines:
             self._line(pid, line, end=1)
@@ -72,6 +70,7 @@ class Tap:
             cut = len(rest) - len(rest) % _LONGEST_LINE
             self._line(pid, rest[:cut])
             rest = rest[cut:]
+        rest += begun
         if rest:
             if len(self._unfinished) >= _MOST_UNFINISHED:
                 self._line(*self._unfinished.popitem(last=False))
@@ -88,12 +87,25 @@ class Tap:
         """What the process with this pid has told of its connection, once: see wire.ACCOUNT."""
         return self._accounts.pop(pid, None)
 
-    def _without_accounts(self, pid: int, data: bytes) -> bytes:
-        for received, sent in _ACCOUNT.findall(data):
-            self._accounts[pid] = (int(received), int(sent))
-        if len(self._accounts) > _MOST_ACCOUNTS:
-            self._accounts.popitem(last=False)
-        return _ACCOUNT.sub(b"", data)
+    def _without_accounts(self, pid: int, data: bytes) -> tuple[bytes, bytes]:
+        """Take what a child tells of its connection out of *data*; and what only begins to be
+        that, at its end."""
+        text = b""
+        while (start := data.find(wire.ACCOUNT)) >= 0:
+            text += data[:start]
+            info, end = start + len(wire.ACCOUNT), start + len(wire.ACCOUNT) + wire.ACCOUNT_SIZE
+            if end > len(data):
+                return text, data[start:]
+            self._account(pid, data[info:end])
+            data = data[end:]
+        return text + data, b""
+
+    def _account(self, pid: int, info: bytes) -> None:
+        amount = tcpinfo.amount(info)
+        if amount is not None:
+            self._accounts[pid] = amount
+            if len(self._accounts) > _MOST_ACCOUNTS:
+                self._accounts.popitem(last=False)
 
     def _left(self) -> int:
         """How many lines may still be logged in this second."""

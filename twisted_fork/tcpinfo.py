@@ -2,18 +2,17 @@
 What the kernel tells of a TCP connection: ``struct tcp_info`` (linux/tcp.h), read where it
 stands.
 
-Imported on both sides: a child asks of its own connection, the reactor process of one that it
-has handed over (traffic.py).
+A child asks for it when it closes its connection (inside/account.py), the reactor process for
+that of one that it has handed over (traffic.py).
 """
 
 from __future__ import annotations
 
 import sys
 
-__all__ = ["SIZE", "amount", "idle"]
+from twisted_fork.wire import ACCOUNT_SIZE
 
-SIZE = 256
-"""Bytes of it that are asked for, more than are looked at."""
+__all__ = ["amount", "idle"]
 
 _ORDER = sys.byteorder
 
@@ -24,9 +23,6 @@ _BYTES_RECEIVED = 128
 _NOTSENT_BYTES = 144
 _BYTES_SENT = 200
 _BYTES_RETRANS = 208
-_COUNTED = 216
-"""Bytes that a kernel tells which counts both ways: Linux 4.19."""
-
 _CLOSED = 7
 _PEER_HAS_ENDED = (6, 8, 9, 11)
 """TCP_TIME_WAIT, TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING (net/tcp_states.h)."""
@@ -53,7 +49,7 @@ def amount(info: bytes) -> tuple[int, int] | None:
     Bytes that were received, and bytes that were sent or wait to be; None if this kernel does
     not tell all.
     """
-    if len(info) < _COUNTED:
+    if len(info) < ACCOUNT_SIZE:
         return None
     state = info[0]
     received = _u64(info, _BYTES_RECEIVED)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCOUNT",
+    "ACCOUNT_SIZE",
     "ALIVE",
     "CONNECTION",
     "EXIT_HANDSHAKE",
@@ -43,10 +44,7 @@ __all__ = [
     "TAKEN",
     "TELL",
     "Message",
-    "account",
-    "amount",
     "pack",
-    "ready",
     "receive",
     "reply",
     "send",
@@ -73,8 +71,8 @@ ALIVE = b"A"
 ``ticket`` asked for runs, ``number`` is its pid, and what came along is its own."""
 
 READY = b"R"
-"""Template or child to reactor process: ready for work.  From a child that has served before,
-see ready."""
+"""Template or child to reactor process: ready for work.  The payload of a child that has served
+is what the kernel knew of that connection when it closed it, as ACCOUNT_SIZE says."""
 
 FAILED = b"X"
 """Template to reactor process: no child for ``ticket``; ``number`` is the errno.
@@ -90,8 +88,12 @@ CARRIES_CONNECTION = 1
 CARRIES_CHANNEL = 2
 
 ACCOUNT = b"\0account "
-"""Child to reactor process, over its standard error, where the kernel says who writes: how many
-bytes it has received and sent, in a line of its own."""
+"""Child to reactor process, over its standard error, where the kernel says who writes: what the
+kernel knew of its connection when it closed it.  The next ACCOUNT_SIZE bytes are that."""
+
+ACCOUNT_SIZE = 216
+"""Bytes of ``struct tcp_info`` (linux/tcp.h) that count both ways: Linux 4.19.  A kernel that
+tells less is not told of."""
 
 EXIT_MEMORY = 250
 """Exit status of a child whose handler ran out of memory.  This one and the next are numbers
@@ -169,30 +171,6 @@ def unpack(data: bytes, descriptors: list[int] | None = None) -> Message:
     if len(data) < _HEADER:
         raise ValueError(f"{len(data)} bytes are too few for a message")
     return Message(data, descriptors or [])
-
-
-def ready(amount: tuple[int, int] | None) -> bytes:
-    """
-    Pack what a child says that is ready.
-
-    :param amount: bytes that it has received and sent over its last connection, if it knows.
-    """
-    if amount is None:
-        return pack(READY)
-    received, sent = amount
-    return pack(READY, received, 1, sent.to_bytes(8, _ORDER))
-
-
-def amount(message: Message) -> tuple[int, int] | None:
-    """What a child that is ready says that it has received and sent; None if it does not."""
-    if message.number != 1 or len(message.data) != _HEADER + 8:
-        return None
-    return message.ticket, int.from_bytes(message.payload, _ORDER)
-
-
-def account(received: int, sent: int) -> bytes:
-    """Pack what a child says at its end, see ACCOUNT."""
-    return b"%b%d %d\n" % (ACCOUNT, received, sent)
 
 
 def reply(message: Message, kind: bytes, number: int) -> bytes:

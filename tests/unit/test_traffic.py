@@ -8,7 +8,7 @@ import socket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork import tcpinfo, traffic
+from twisted_fork import tcpinfo, traffic, wire
 from twisted_fork.settings import InvalidSetting
 from twisted_fork.traffic import Traffic, require_told
 
@@ -149,7 +149,7 @@ class AmountTests(ConnectionCase):
     """How much went over a connection, whoever ends first, and whatever still waits."""
 
     def info(self) -> bytes:
-        return self.served.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE)
+        return self.served.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, wire.ACCOUNT_SIZE)
 
     def amount(self) -> tuple[int, int]:
         found = tcpinfo.amount(self.info())

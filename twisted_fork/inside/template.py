@@ -11,7 +11,7 @@ import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import hugepages, sibling, start, worker
-from twisted_fork.inside.account import Account, stderr_now
+from twisted_fork.inside.account import Account, Rehearsal, stderr_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _rehearse(work: worker.Work) -> None:
     handler, work.serve = work.serve, work.rehearsal
     account = work.account
     if account is not None:
-        work.account = Account(-1)  # which tells nobody
+        work.account = Rehearsal()
     limit, work.limit = work.limit, None
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:

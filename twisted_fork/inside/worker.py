@@ -116,10 +116,10 @@ def say_ready(channel: _socket.socket, account: Account | None = None) -> bool:
     :param account: of what it has served last; it is told along with it.
     :returns: False if it wants no more of this child.
     """
-    amount = None
+    info = b""
     if account is not None:
-        amount, account.amount = account.amount, None
-    return _say(channel, wire.ready(amount))
+        info, account.info = account.info, b""
+    return _say(channel, wire.pack(wire.READY, payload=info))
 
 
 def _say(channel: _socket.socket, what: bytes) -> bool:
