@@ -2,7 +2,7 @@
 What the kernel tells of a TCP connection: ``struct tcp_info`` (linux/tcp.h), read where it
 stands.
 
-A child asks for it when it closes its connection (inside/account.py), the reactor process for
+A child asks for it when it closes its connection (inside/closing.py), the reactor process for
 that of one that it has handed over (traffic.py).
 """
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from twisted_fork import tcpinfo, wire
-from twisted_fork.inside.account import Account, Rehearsal, stderr_now
+from twisted_fork.inside import closing
 from twisted_fork.inside.guest import Connection
 from twisted_fork.tap import Tap
 
@@ -28,7 +28,7 @@ def info(received: int, sent: int) -> bytes:
     return found
 
 
-class AccountTests(Case):
+class TellingTests(Case):
     """A child's end of it."""
 
     def setUp(self) -> None:
@@ -39,59 +39,47 @@ class AccountTests(Case):
         os.close(writing)
         self.addCleanup(os.close, stderr)
         self.addCleanup(os.dup2, stderr, 2)
+        with socket.create_server(("127.0.0.1", 0)) as port:
+            self.client = socket.create_connection(port.getsockname(), timeout=10)
+            self.ours, _ = port.accept()
+        self.addCleanup(self.client.close)
+        self.addCleanup(self.ours.close)
 
-    def told(self, account: Account) -> bytes:
-        account.tell()
+    def told(self, info: bytes) -> bytes:
+        closing.tell(info)
         os.write(2, b".")
         return os.read(self.reading, 1000)[:-1]
 
-    def test_what_it_saw_is_told(self) -> None:
-        account = Account(stderr_now())
-        with socket.create_server(("127.0.0.1", 0)) as port:
-            client = socket.create_connection(port.getsockname(), timeout=10)
-            ours, _ = port.accept()
-        with client, ours:
-            client.sendall(b"hello")
-            ours.recv(5)
-            account.look(ours)
-        told = self.told(account)
+    def test_what_was_seen_is_told(self) -> None:
+        self.client.sendall(b"hello")
+        self.ours.recv(5)
+        self.client.shutdown(socket.SHUT_WR)
+        told = self.told(closing.close(self.ours))
         self.assertEqual(told[: len(wire.ACCOUNT)], wire.ACCOUNT)
         self.assertEqual(tcpinfo.amount(told[len(wire.ACCOUNT) :]), (5, 0))
 
     def test_of_what_is_no_tcp_connection_nothing_is_told(self) -> None:
-        account = Account(stderr_now())
         for connection in socket.socketpair():
             with connection:
-                account.look(connection)
-        self.assertEqual(self.told(account), b"")
+                self.assertEqual(self.told(closing.look(connection)), b"")
 
-    def test_a_rehearsal_tells_nothing(self) -> None:
-        account = Rehearsal()
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            account.look(ours)
-        self.assertEqual(len(account.info), wire.ACCOUNT_SIZE)
-        self.assertEqual(self.told(account), b"")
-
-    def test_nothing_is_told_where_standard_error_is_something_else_now(self) -> None:
-        account = Account(stderr_now() + 1)
-        account.info = info(1, 2)
-        self.assertEqual(self.told(account), b"")
+    def test_where_standard_error_is_closed_nobody_minds(self) -> None:
+        kept = os.dup(2)
+        os.close(2)
+        try:
+            closing.tell(info(1, 2))
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
     def test_a_socket_that_its_handler_closes_is_looked_at_first(self) -> None:
-        account = Account(stderr_now())
-        with socket.create_server(("127.0.0.1", 0)) as port:
-            client = socket.create_connection(port.getsockname(), timeout=10)
-            descriptor = port.accept()[0].detach()
-        with client:
-            connection = Connection(fileno=descriptor)
-            connection.account = account
-            connection.sendall(b"bye")
-            lines = connection.makefile("rb")
-            connection.close()
-            self.assertEqual(account.info, b"")  # it is open, as long as the file is
-            lines.close()
-            self.assertEqual(tcpinfo.amount(account.info), (0, 3))
+        connection = Connection(fileno=self.ours.detach())
+        connection.sendall(b"bye")
+        lines = connection.makefile("rb")
+        connection.close()
+        self.assertEqual(connection.info, b"")  # it is open, as long as the file is
+        lines.close()
+        self.assertEqual(tcpinfo.amount(connection.info), (0, 3))
 
 
 class ToldTests(Case):

@@ -205,7 +205,7 @@ class DescriptorTests(SocketCase):
         ours, theirs = self.pair()
         theirs.sendall(b"hello\nqu")
         theirs.shutdown(socket.SHUT_WR)
-        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
+        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None)
         self.assertEqual(received(theirs), b"HELLO\nQU")
 
     def test_it_is_closed_after_quit_and_the_answer_is_not_lost(self) -> None:
@@ -215,7 +215,7 @@ class DescriptorTests(SocketCase):
         self.addCleanup(theirs.close)
         theirs.sendall(b"hello\nquit\n" + b"x" * 300_000)
         theirs.shutdown(socket.SHUT_WR)
-        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
+        echo.serve_descriptor(ours.detach(), NO_MESSAGE, None)
         self.assertEqual(received(theirs), b"HELLO\n")
 
     def test_a_peer_that_goes_away_is_no_fault(self) -> None:
@@ -226,7 +226,7 @@ class DescriptorTests(SocketCase):
                 raise gone
 
             self.patch(echo, "serve", fail)
-            echo.serve_descriptor(ours.detach(), NO_MESSAGE, None, None)
+            echo.serve_descriptor(ours.detach(), NO_MESSAGE, None)
             self.assertEqual(theirs.recv(1), b"")
 
 

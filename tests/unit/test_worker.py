@@ -29,9 +29,10 @@ def echo_work(connections_per_child: int = 1) -> worker.Work:
 def work_of(serve: Callable[[socket.socket], object]) -> worker.Work:
     """Work with a handler of the test's own."""
 
-    def serve_descriptor(descriptor: int, *_: object) -> None:
+    def serve_descriptor(descriptor: int, *_: object) -> bytes:
         with socket.socket(fileno=descriptor) as connection:
             serve(connection)
+        return b""
 
     work = echo_work()
     work.serve = serve_descriptor

@@ -11,13 +11,12 @@ when its peer has ended too or has had time enough.
 from __future__ import annotations
 
 import _socket
+import os
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from twisted_fork.inside.account import Account
+from twisted_fork import wire
 
-__all__ = ["LINGER", "close"]
+__all__ = ["LINGER", "close", "look", "tell"]
 
 LINGER = 2.0
 """Seconds that a peer is given to end its side."""
@@ -25,15 +24,13 @@ LINGER = 2.0
 _READ = 64 * 1024
 
 
-def close(
-    connection: _socket.socket, peer_done: bool = False, account: Account | None = None
-) -> None:
+def close(connection: _socket.socket, peer_done: bool = False) -> bytes:
     """
     Close *connection*, lingering for at most LINGER seconds.
 
     :param peer_done: the peer is known to have ended its side, so nothing can be
         unread and there is nothing to wait for.
-    :param account: looks at it before it is closed.
+    :returns: see look.
     """
     try:
         connection.shutdown(_socket.SHUT_WR)
@@ -41,9 +38,32 @@ def close(
             _drain(connection, time.monotonic() + LINGER)
     except OSError:
         pass
-    if account is not None:
-        account.look(connection)
+    info = look(connection)
     connection.close()
+    return info
+
+
+def look(connection: _socket.socket) -> bytes:
+    """What the kernel knows of a TCP connection that is about to be closed, see wire.ACCOUNT;
+    empty if it is none."""
+    try:
+        return connection.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, wire.ACCOUNT_SIZE)
+    except OSError:
+        return b""
+
+
+def tell(info: bytes) -> None:
+    """
+    The child ends: tell the reactor process what it has seen of its last connection, by way of
+    standard error, since the kernel says there whose words these are.
+
+    :param info: see look.
+    """
+    if len(info) == wire.ACCOUNT_SIZE:
+        try:
+            os.write(2, wire.ACCOUNT + info)
+        except OSError:
+            pass  # the handler has closed it
 
 
 def _has_ended(connection: _socket.socket) -> bool:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_fork import wire
-    from twisted_fork.inside.account import Account
 
 __all__ = ["QUIT", "Uppercase", "serve"]
 
@@ -162,36 +161,34 @@ def serve_descriptor(
     descriptor: int,
     message: wire.Message,
     channel: _socket.socket | None,
-    account: Account | None,
-) -> None:
+) -> bytes:
     """
     Serve the connection that is *descriptor*, and close it so that no answer is lost.
 
     A peer that goes away is no fault.
+
+    :returns: see closing.look.
     """
-    _serve_and_close(descriptor, serve, account)
+    return _serve_and_close(descriptor, serve)
 
 
 def serve_and_print_descriptor(
     descriptor: int,
     message: wire.Message,
     channel: _socket.socket | None,
-    account: Account | None,
-) -> None:
+) -> bytes:
     """As serve_descriptor; what is received is also written to standard output."""
-    _serve_and_close(descriptor, serve_and_print, account)
+    return _serve_and_close(descriptor, serve_and_print)
 
 
-def _serve_and_close(
-    descriptor: int, serving: Callable[[_socket.socket], bool], account: Account | None
-) -> None:
+def _serve_and_close(descriptor: int, serving: Callable[[_socket.socket], bool]) -> bytes:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
-        closing.close(connection, serving(connection), account)
+        return closing.close(connection, serving(connection))
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        if account is not None:
-            account.look(connection)
+        info = closing.look(connection)
         connection.close()
+        return info
 
 
 def serve_secured(

@@ -4,6 +4,7 @@ Serving a connection with somebody else's code: whatever is not the plain echo.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
-    from twisted_fork.inside.account import Account
-
 __all__ = ["Guest"]
 
 _NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
@@ -28,15 +27,14 @@ class Connection(socket.socket):
     """
     What a handler is given.
 
-    :ivar account: looks at it before it is closed, whoever closes it.
+    :ivar info: what closing.look said before it was closed, whoever has closed it.
     """
 
-    account: Account | None = None
+    info = b""
 
     def _real_close(self, *arguments: Any) -> None:
         # what closes a socket when nobody needs it any more; ssl.SSLSocket does likewise
-        if self.account is not None:
-            self.account.look(self)
+        self.info = closing.look(self)
         super()._real_close(*arguments)  # type: ignore[misc]
 
 
@@ -52,6 +50,8 @@ class Guest:
         order = orders["handler"]
         self.kind: str = order["kind"]
         self._order = order
+        self._accounts: bool = orders["accounts"]
+        self._info = b""
         self._timeout: float = orders["handshake_timeout"]
         self._context: ssl.SSLContext | None = None
         if self.kind == "import":
@@ -75,52 +75,49 @@ class Guest:
             self._context = secure.context(orders["tls"])
 
     def serve(
-        self,
-        descriptor: int,
-        message: wire.Message,
-        channel: _socket.socket | None,
-        account: Account | None,
-    ) -> None:
+        self, descriptor: int, message: wire.Message, channel: _socket.socket | None
+    ) -> bytes:
         """
         Serve the connection whose descriptor came with *message*, and close it.
 
         :param channel: where the handler's messages go.
-        :param account: looks at the connection before it is closed.
+        :returns: see closing.look; nothing where the handler has put something else in the
+            place of standard error.
         :raises BaseException: whatever the handler raised, after closing it.
         """
-        connection = _begin(descriptor, message, channel, account)
-        if self._context is not None:
-            self._serve_secured(connection, self._context, account)
-        elif self.kind == "program":
-            self._become_program(connection)
-        else:
-            try:
-                self._serve(connection)
-            finally:
-                _finish(connection)
+        self._info = b""
+        stderr = _stderr()
+        connection = _begin(descriptor, message, channel)
+        try:
+            if self._context is not None:
+                self._serve_secured(connection, self._context)
+            elif self.kind == "program":
+                self._become_program(connection)
+            else:
+                self._serve_plain(connection)
+        except BaseException:
+            if self._accounts and _stderr() == stderr:
+                closing.tell(self._info)
+            raise
+        return self._info if _stderr() == stderr else b""
 
     def rehearse(
-        self,
-        descriptor: int,
-        message: wire.Message,
-        channel: _socket.socket | None,
-        account: Account | None,
-    ) -> None:
+        self, descriptor: int, message: wire.Message, channel: _socket.socket | None
+    ) -> bytes:
         """As serve, with the echo in the handler's place: nobody knows what that would do."""
-        connection = _begin(descriptor, message, channel, account)
+        connection = _begin(descriptor, message, channel)
         try:
             echo.serve(connection)
         finally:
-            _finish(connection)
+            self._info = _finish(connection)
+        return self._info
 
     def _become_program(self, connection: socket.socket) -> None:
         from twisted_fork.inside import program
 
         program.execute(self._order, connection.fileno(), about.connection())
 
-    def _serve_secured(
-        self, connection: socket.socket, context: ssl.SSLContext, account: Account | None
-    ) -> None:
+    def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         about.connection().local  # noqa: B018 - asked for while this socket can tell
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
@@ -131,14 +128,21 @@ class Guest:
             raise SystemExit(f"TLS handshake failed: {failure}") from None
         try:
             if self.kind in _NEEDS_A_DESCRIPTOR:
-                self._pump.through(secured, self._serve_plain)
+                self._pump.through(secured, self._serve_through)
             else:
                 self._serve(secured)
         finally:
             if secured.fileno() >= 0:
-                _finish(self._secure.end(secured), account)
+                self._info = _finish(self._secure.end(secured))
 
     def _serve_plain(self, connection: socket.socket) -> None:
+        try:
+            self._serve(connection)
+        finally:
+            self._info = _finish(connection)
+
+    def _serve_through(self, connection: socket.socket) -> None:
+        """In the process behind the pump."""
         if self.kind == "program":
             self._become_program(connection)
         else:
@@ -146,23 +150,24 @@ class Guest:
             _finish(connection)
 
 
-def _begin(
-    descriptor: int,
-    message: wire.Message,
-    channel: _socket.socket | None,
-    account: Account | None,
-) -> socket.socket:
+def _begin(descriptor: int, message: wire.Message, channel: _socket.socket | None) -> socket.socket:
     details = message.details
     # told its family, Python need not ask the kernel for it, its type and its protocol
     connection = Connection(details[0], socket.SOCK_STREAM, 0, descriptor)
-    connection.account = account
     about.begin(about.ConnectionInfo(connection, details), channel)
     return connection
 
 
-def _finish(connection: socket.socket, account: Account | None = None) -> None:
-    """
-    :param account: of one that does not look by itself.
-    """
+def _finish(connection: socket.socket) -> bytes:
+    """Close it, unless that has been done; see closing.look."""
     if connection.fileno() >= 0:
-        closing.close(connection, account=account)
+        return closing.close(connection)
+    return getattr(connection, "info", b"")
+
+
+def _stderr() -> int:
+    """Which file standard error is; 0 if it is closed."""
+    try:
+        return os.fstat(2).st_ino
+    except OSError:
+        return 0

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twisted_fork import wire
-    from twisted_fork.inside.account import Account
 
-    Serve = Callable[[int, wire.Message, _socket.socket | None, Account | None], None]
+    Serve = Callable[[int, wire.Message, _socket.socket | None], bytes]
 
 __all__ = ["load"]
 
@@ -23,8 +22,8 @@ __all__ = ["load"]
 def load(orders: dict[str, Any]) -> tuple[Serve, Serve]:
     """
     Make the function that serves a connection: given its descriptor, the message that it
-    came with, the child's channel and its account, it returns when the connection is closed;
-    and one that does the same without the handler, for rehearsals.
+    came with, and the child's channel, it returns when the connection is closed, what
+    closing.look says of that; and one that does the same without the handler, for rehearsals.
 
     The plain echo has one of its own, since the machinery that others need would make
     every fork slower.

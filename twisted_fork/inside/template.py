@@ -11,7 +11,6 @@ import sys
 
 from twisted_fork import wire
 from twisted_fork.inside import hugepages, sibling, start, worker
-from twisted_fork.inside.account import Account, Rehearsal, stderr_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ def main() -> NoReturn:
     while (message := wire.receive(channel)) is not None:
         if message.kind == wire.STREAMS:
             _take_streams(message)
-            if work.account is not None:
-                work.account = Account(stderr_now())
             continue
         _have_stderr_block()
         try:
@@ -124,9 +121,6 @@ def _rehearse(work: worker.Work) -> None:
     echo are not run, since nobody knows what they would do.
     """
     handler, work.serve = work.serve, work.rehearsal
-    account = work.account
-    if account is not None:
-        work.account = Rehearsal()
     limit, work.limit = work.limit, None
     carried = wire.CARRIES_CONNECTION
     if work.connections_per_child > 1:
@@ -148,7 +142,7 @@ def _rehearse(work: worker.Work) -> None:
         _live(template, work, message, os.getppid)
         for used in (reactor_process, further, peer):
             used.close()
-    work.serve, work.limit, work.account = handler, limit, account
+    work.serve, work.limit = handler, limit
 
 
 def _channel_pair() -> tuple[_socket.socket, _socket.socket]:

@@ -12,8 +12,7 @@ import os
 import sys
 
 from twisted_fork import wire
-from twisted_fork.inside import handlers
-from twisted_fork.inside.account import Account, stderr_now
+from twisted_fork.inside import closing, handlers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Work:
 
     Made once, in the template or in a spawned child.
 
-    :ivar account: of the connections that it serves; None if nobody wants to know.
+    :ivar accounts: the reactor process wants to know what went over its connections.
     :ivar serve: see handlers.load.
     :ivar rehearsal: likewise.
     :ivar limit: puts the limits on a child; None if there are none.
@@ -44,12 +43,12 @@ class Work:
     :raises BadHandler, OSError: the handler cannot be loaded.
     """
 
-    __slots__ = ("account", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")
+    __slots__ = ("accounts", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
-        self.account = Account(stderr_now()) if orders["accounts"] else None
+        self.accounts: bool = orders["accounts"]
         self.serve, self.rehearsal = handlers.load(orders)
         self.limit = _limiting(orders["limits"])
 
@@ -76,6 +75,7 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
         to have been taken.
     :returns: the exit status.
     """
+    info = b""
     try:
         if work.limit is not None:
             work.limit()
@@ -91,34 +91,31 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
                 channel.close()
                 channel = None
             listener = channel if work.listened_to else None
-            work.serve(message.descriptors[-1], message, listener, work.account)
+            info = work.serve(message.descriptors[-1], message, listener)
             if not left:
                 break
             message = None
             assert channel is not None
-            if not say_ready(channel, work.account):
-                return 0
+            if not say_ready(channel, info if work.accounts else b""):
+                break
+            info = b""
     except BaseException as raised:
         try:
             return report(raised)
         except (OSError, ValueError, AttributeError):
             return 1
-    finally:
-        if work.account is not None:
-            work.account.tell()
+    if work.accounts:
+        closing.tell(info)
     return 0
 
 
-def say_ready(channel: _socket.socket, account: Account | None = None) -> bool:
+def say_ready(channel: _socket.socket, info: bytes = b"") -> bool:
     """
     Ask the reactor process for work.
 
-    :param account: of what it has served last; it is told along with it.
+    :param info: what closing.look said of what it has served last.
     :returns: False if it wants no more of this child.
     """
-    info = b""
-    if account is not None:
-        info, account.info = account.info, b""
     return _say(channel, wire.pack(wire.READY, payload=info))
 
 
@@ -140,7 +137,7 @@ def rehearse(work: Work, times: int = 1) -> None:
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
         ours.shutdown(_socket.SHUT_WR)
-        work.rehearsal(theirs.detach(), asked, None, work.account)
+        work.rehearsal(theirs.detach(), asked, None)
         ours.close()
 
 
