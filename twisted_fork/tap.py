@@ -33,6 +33,8 @@ _LONG = 256
 """Bytes; a line counts once more for each so many."""
 
 
+_ACCOUNT = len(wire.ACCOUNT) + wire.ACCOUNT_SIZE
+
 _MOST_ACCOUNTS = 4096
 """Accounts of processes whose end has not been seen: a child's is, a moment after."""
 
@@ -57,6 +59,9 @@ class Tap:
 
     def wrote(self, pid: int, data: bytes) -> None:
         """A piece has come, from a child or a descendant of one."""
+        if data.startswith(wire.ACCOUNT) and len(data) == _ACCOUNT and not self._unfinished:
+            self._account(pid, data[len(wire.ACCOUNT) :])  # as from most children
+            return
         data = self._unfinished.pop(pid, b"") + data
         begun = b""
         if wire.ACCOUNT in data:
@@ -93,10 +98,10 @@ class Tap:
         text = b""
         while (start := data.find(wire.ACCOUNT)) >= 0:
             text += data[:start]
-            info, end = start + len(wire.ACCOUNT), start + len(wire.ACCOUNT) + wire.ACCOUNT_SIZE
+            end = start + _ACCOUNT
             if end > len(data):
                 return text, data[start:]
-            self._account(pid, data[info:end])
+            self._account(pid, data[start + len(wire.ACCOUNT) : end])
             data = data[end:]
         return text + data, b""
 
