@@ -38,11 +38,10 @@ ENTRY, RETURN = "entry", "return"
 LEFT_OUT = {
     (ENTRY, "later.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
     " again when the rest raises; it does nothing else",
-    (ENTRY, "plugin.py", "_signalled"): "the signal is lost before anything was done with it; the"
+    (ENTRY, "signals.py", "_signalled"): "the signal is lost before anything was done with it; the"
     " next one stops the server",
-    (ENTRY, "plugin.py", "_act"): "likewise",
-    (ENTRY, "plugin.py", "stopService"): "Twisted calls it once, and it is the stop",
-    (ENTRY, "service.py", "stopService"): "likewise",
+    (ENTRY, "signals.py", "_act"): "likewise",
+    (ENTRY, "service.py", "stopService"): "Twisted calls it once, and it is the stop",
 }
 """What the guard itself consists of, and cannot raise without a loss."""
 

@@ -1,0 +1,3 @@
+"""
+Faults within: every function that a connection passes raises once, in a running server.
+"""
