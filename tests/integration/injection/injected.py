@@ -14,7 +14,6 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -188,8 +187,9 @@ def _children(task: str) -> int:
 def _what(call: Any) -> str:
     """What a delayed call calls: Later's is not the one that matters."""
     later = getattr(call.func, "__self__", None)
-    what: Callable[[], object] = getattr(later, "_what", call.func)
-    return what.__qualname__
+    what: Any = getattr(later, "_what", call.func)
+    name: str = getattr(what, "func", what).__qualname__  # it may be a partial
+    return name
 
 
 def _delayed() -> dict[str, int]:
