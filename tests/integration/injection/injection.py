@@ -45,7 +45,7 @@ LEFT_OUT = {
 }
 """What the guard itself consists of, and cannot raise without a loss."""
 
-_MOST_CALLS = 4
+_MOST_CALLS = 2
 """Calls of one function, in what one connection does, that raise."""
 
 _BETWEEN_STOPS = 100
