@@ -275,7 +275,7 @@ class ForkingService(Service):
     @inlineCallbacks
     def stopService(self) -> Any:
         """
-        Close the ports, let busy children finish, then make them.
+        Close the ports, and end all children: see Drain.
 
         :returns: a Deferred that fires when the last child has been waited for.
         """
