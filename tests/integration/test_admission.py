@@ -46,14 +46,9 @@ def is_served(server: Server, source: str = HOME) -> bool:
             return False
 
 
-def all_ended(server: Server) -> bool:
-    """Whether every child that served has been waited for."""
-    return len(server.find("child ended peer=")) == len(server.find("handed over peer="))
-
-
-def wait_until_all_ended(server: Server) -> None:
-    """No connection counts any more."""
-    wait_until(lambda: all_ended(server), "the end of every child")
+def wait_until_ended(server: Server, times: int) -> None:
+    """So many connections were served, and do not count any more."""
+    server.wait_for("child ended peer=", times)
 
 
 def reasons(server: Server, source: str = HOME) -> list[str]:
@@ -150,7 +145,7 @@ def test_a_source_is_served_so_many_times_at_once(serve: Serve, launcher: str) -
         assert not is_served(server, AWAY)
         assert reasons(server, AWAY) == ["has 2 connections"]
         assert is_served(server, HOME)
-    wait_until_all_ended(server)
+    wait_until_ended(server, 3)
     assert is_served(server, AWAY)
 
 
@@ -251,7 +246,7 @@ def test_when_full_others_are_refused_if_that_is_wanted(serve: Serve, launcher: 
                 assert read_to_end(other) == b"come later\n"
         talk(first, b"still here")
     assert reasons(server, AWAY)[0] == "full"
-    wait_until_all_ended(server)
+    wait_until_ended(server, 1)
     assert is_served(server, AWAY)
 
 
