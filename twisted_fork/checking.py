@@ -14,8 +14,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from twisted_fork import starting, wire
-from twisted_fork.calls import memory_file
+from twisted_fork import starting
 from twisted_fork.later import Later
 from twisted_fork.starting import Starter
 from twisted_fork.watching import Watching
@@ -48,10 +47,7 @@ class Check:
         self._limit = Later(clock, self._reach_limit)
         with ExitStack() as undo, ExitStack() as after:
             self._stdout, self._stderr = _Tail(watcher, undo, after), _Tail(watcher, undo, after)
-            told = after.enter_context(open(memory_file("orders"), "wb"))
-            told.write(wire.marshalled(orders))
-            told.flush()
-            os.lseek(told.fileno(), 0, os.SEEK_SET)
+            told = after.enter_context(starting.orders_file(orders))
             streams = (told.fileno(), self._stdout.theirs, self._stderr.theirs)
             self._process = starter.start_check(streams, self._ended)
             undo.pop_all()

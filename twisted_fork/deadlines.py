@@ -75,8 +75,12 @@ class Deadline:
         except OSError:
             left = self._idle  # perhaps the kernel tells then
         else:
-            gone, self._gone = self._gone, idle is None
-            left = self._idle - (idle if idle is not None else self._idle * gone)
+            if idle is None:
+                left = 0.0 if self._gone else self._idle
+                self._gone = True
+            else:
+                left = self._idle - idle
+                self._gone = False
         if left <= 0:
             self._end("idle-timeout")
         else:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from twisted.python.failure import Failure
 
@@ -26,7 +26,16 @@ from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.stderr import StandardError, Stream
 from twisted_fork.watching import Watching
 
-__all__ = ["PATIENCE", "Starter", "check", "give_orders", "orders", "too_late", "verdict"]
+__all__ = [
+    "PATIENCE",
+    "Starter",
+    "check",
+    "give_orders",
+    "orders",
+    "orders_file",
+    "too_late",
+    "verdict",
+]
 
 PATIENCE = 60.0
 """Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
@@ -149,16 +158,30 @@ def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[s
     """
     Tell a process that is being started what it is to do, see orders.
 
-    They go in a file that is nowhere but in memory: certificates may be more than a
-    message holds.
+    They go in a file: certificates may be more than a message holds.
 
     :param send: of its channel.
     :raises OSError: out of descriptors or memory.
     """
-    with open(memory_file("orders"), "wb") as file:
+    with orders_file(orders) as file:
+        send(wire.pack(wire.ORDERS), (file.fileno(),))
+
+
+def orders_file(orders: dict[str, Any]) -> BinaryIO:
+    """
+    Write orders into a file that is nowhere but in memory, to be read from its beginning.
+
+    :raises OSError: out of descriptors or memory.
+    """
+    file = open(memory_file("orders"), "wb")  # noqa: SIM115 - the caller's to close
+    try:
         file.write(wire.marshalled(orders))
         file.flush()
-        send(wire.pack(wire.ORDERS), (file.fileno(),))
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
@@ -174,13 +197,10 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
         who = {"user": uid, "group": gid, "extra_groups": []}
     # no pipes: somebody whom the handler has started may hold them for ever
     with (
-        open(memory_file("orders"), "wb") as told,
+        orders_file(orders) as told,
         open(memory_file("stdout"), "rb") as stdout,
         open(memory_file("stderr"), "rb") as stderr,
     ):
-        told.write(wire.marshalled(orders))
-        told.flush()
-        told.seek(0)
         try:
             looking = subprocess.Popen(
                 [sys.executable, "-u", _INSIDE, "check"],

@@ -52,6 +52,20 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def leaving_somebody(pid: Path) -> list[str]:
+    """Lines of a module that leaves a process behind when it is imported: out of reach, with
+    all descriptors, its pid in a file."""
+    return [
+        "import os, time",
+        "if os.fork() == 0:",
+        "    os.setsid()",
+        f"    open({str(pid)!r}, 'w').write(str(os.getpid()))",
+        "    time.sleep(1000)",
+        f"while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read():",
+        "    time.sleep(0.01)",
+    ]
+
+
 def wait_until_ended(*pids: int) -> None:
     """Processes of others have ended, or do so within ten seconds."""
     for pid in pids:

@@ -16,7 +16,7 @@ from twisted_fork.starting import Starter
 
 from .cases import Case
 from .fakes import FakeReactor, pass_time
-from .processes import wait_until_ended
+from .processes import leaving_somebody, wait_until_ended
 
 MODULE = "checked_module"
 
@@ -115,15 +115,7 @@ class CheckTests(Case):
 
     def test_whoever_holds_its_output_is_not_waited_for(self) -> None:
         pid = self.folder / "pid"
-        self.begin(
-            "import os, time",
-            "if os.fork() == 0:",
-            "    os.setsid()",
-            f"    open({str(pid)!r}, 'w').write(str(os.getpid()))",
-            "    time.sleep(1000)",
-            f"while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read():",
-            "    time.sleep(0.01)",
-        )
+        self.begin(*leaving_somebody(pid))
         found = self.end()
         os.kill(int(pid.read_text()), signal.SIGKILL)
         self.assertIsNone(found)

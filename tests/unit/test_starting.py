@@ -16,7 +16,7 @@ from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.starting import verdict
 
 from .cases import Case
-from .processes import forked, status_of, wait_until_ended, wait_until_written
+from .processes import forked, leaving_somebody, status_of, wait_until_ended, wait_until_written
 
 
 class VerdictTests(Case):
@@ -128,15 +128,7 @@ class CheckTests(Case):
 
     def test_whoever_it_has_started_and_stays_is_not_waited_for(self) -> None:
         pid = self.folder / "pid"
-        wrong = self.check(
-            "import os, time",
-            "if os.fork() == 0:",
-            "    os.setsid()",
-            f"    open({str(pid)!r}, 'w').write(str(os.getpid()))",
-            "    time.sleep(1000)",
-            f"while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read():",
-            "    time.sleep(0.01)",
-        )
+        wrong = self.check(*leaving_somebody(pid))
         os.kill(int(pid.read_text()), signal.SIGKILL)
         self.assertIsNone(wrong)
 

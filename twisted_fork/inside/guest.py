@@ -81,12 +81,12 @@ class Guest:
         Serve the connection whose descriptor came with *message*, and close it.
 
         :param channel: where the handler's messages go.
-        :returns: see closing.look; nothing where the handler has put something else in the
-            place of standard error.
+        :returns: see closing.look; nothing where nobody wants to know, or the handler has put
+            something else in the place of standard error.
         :raises BaseException: whatever the handler raised, after closing it.
         """
         self._info = b""
-        stderr = _stderr()
+        stderr = _stderr() if self._accounts else 0
         connection = _begin(descriptor, message, channel)
         try:
             if self._context is not None:
@@ -96,10 +96,10 @@ class Guest:
             else:
                 self._serve_plain(connection)
         except BaseException:
-            if self._accounts and _stderr() == stderr:
+            if stderr and _stderr() == stderr:
                 closing.tell(self._info)
             raise
-        return self._info if _stderr() == stderr else b""
+        return self._info if stderr and _stderr() == stderr else b""
 
     def rehearse(
         self, descriptor: int, message: wire.Message, channel: _socket.socket | None

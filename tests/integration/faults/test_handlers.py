@@ -167,7 +167,7 @@ async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_
         await threaded(_is_heard_again, server, books)
     books.check()
     assert server.template() == template
-    assert "reloaded" not in server.log()
+    assert "] reload" not in server.log()
     before = ticks(server.pid)
     time.sleep(1)
     assert ticks(server.pid) - before < 20
