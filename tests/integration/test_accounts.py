@@ -182,7 +182,7 @@ def test_peers_see_the_end_when_a_handler_only_closes_and_goes_on(
         assert connection.recv(5) == b"HELLO"
         assert connection.recv(1) == b""
         child = server.child_of(connection)
-        assert state(child) == "S"  # it waits for us
+        wait_until(lambda: state(child) == "S", "a handler that waits for us")
         assert f"pid={child} exit" not in server.log()
         os.kill(child, signal.SIGUSR1)
         assert " received=5 sent=5 " in end_of(server, connection)
