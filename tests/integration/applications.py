@@ -5,21 +5,15 @@ Applications under test: a ``.tac`` file run by twistd, or a script, in a proces
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from .commands import twistd
-from .harness import Server
+from .commands import environment, twistd
 from .processes import wait_until
-from .serving import environment
-
-Start = Callable[..., "Application"]
+from .server_process import ServerProcess
 
 _TAC = """
 from twisted.application.service import Application
@@ -31,27 +25,16 @@ service.setServiceParent(application)
 """
 
 
-class Application(Server):
+class Application(ServerProcess):
     """
-    A process of which we only know that it has a ForkingService in it.
+    A process that finds our handlers, and says what served/reporting.py says.
 
     :param command: what to run.
     :param logs_to: its standard output or its standard error, ``log`` or ``stderr``.
     """
 
     def __init__(self, folder: Path, *command: str, logs_to: str = "log") -> None:
-        self.folder = folder
-        self.launcher = "fork"
-        self.log_file = folder / "log"
-        self.stderr_file = folder / "stderr"
-        self.expects_traceback = False
-        self.expects_retries = False
-        self.exit_status = None
-        self._noisy = False
-        self._command = [*environment(), *command]
-        self._popen = {"cwd": folder}
-        self.pid = self._start()
-        self.log_file = folder / logs_to
+        super().__init__(folder, [*environment(), *command], logs_to=logs_to)
 
     def said(self, kind: str) -> list[list[Any]]:
         """What reporting.py has said of that kind."""
@@ -105,22 +88,3 @@ def run_script(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     """Run a script to its end."""
     command: Sequence[str] = [*environment(), *script_command(folder, *lines)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-
-
-@pytest.fixture
-def run(folder: Path, nobody_left: None) -> Iterator[Start]:
-    """Start an application; after the test it is ended as its test has not ended it."""
-    started: list[Application] = []
-
-    def start(how: Callable[..., Application], *words: str, **settings: Any) -> Application:
-        application = how(folder, *words, **settings)
-        started.append(application)
-        application.wait_for("accepting connections on")
-        return application
-
-    yield start
-    for application in started:
-        if not application.is_over():
-            application.kill(signal.SIGTERM)
-        wait_until(application.is_over, "the application's end")
-        assert application.expects_traceback or not application.has_traceback(), application.tell()

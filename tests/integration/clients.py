@@ -21,19 +21,42 @@ Address = tuple[str, int] | str
 """A host and a port, or the path of a Unix socket."""
 
 
-def connect(address: Address) -> socket.socket:
-    """A blocking connection that does not wait for ever."""
+class Connection(socket.socket):
+    """
+    A client's end.
+
+    :ivar mark: where the server's log ended before the connection was made; None if nobody
+        has looked.
+    """
+
+    mark: int | None = None
+
+
+def connect(address: Address, source: str | None = None) -> Connection:
+    """
+    A blocking connection that does not wait for ever.
+
+    :param source: the address that it comes from.
+    """
     if isinstance(address, str):
-        connection = socket.socket(socket.AF_UNIX)
+        connection = Connection(socket.AF_UNIX)
     else:
-        connection = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        connection = Connection(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     try:
         connection.settimeout(DEADLINE)
+        if source is not None:
+            connection.bind((source, 0))
         connection.connect(address)
     except OSError:
         connection.close()
         raise
     return connection
+
+
+def name_of(connection: socket.socket) -> str:
+    """Its end as the server's log has it, for a TCP connection."""
+    host, port = connection.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def read(connection: socket.socket, size: int) -> bytes:

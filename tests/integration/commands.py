@@ -8,11 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import twisted
 import twisted_fork
+
+HERE = Path(__file__).parent
+"""Where the handlers are found that the tests serve: the folder ``served``."""
 
 _NOBODY = 65534
 
@@ -45,6 +49,22 @@ def twistd(python: str = sys.executable) -> list[str]:
     # Another interpreter must not find packages of its own.
     options = [] if python == sys.executable else ["-S"]
     return [python, *options, str(beside if beside.exists() else shutil.which("twistd"))]
+
+
+def through(command: Sequence[str], program: Path, *words: str) -> list[str]:
+    """
+    *command*, twistd and what there is before it, run by a Python program of ours, which is
+    given *words* and the rest: it changes what it has to change, and runs that.
+    """
+    script = next(i for i, word in enumerate(command) if i and not word.startswith("-"))
+    return [*command[:script], str(program), *words, *command[script:]]
+
+
+def environment(**variables: str) -> list[str]:
+    """A command to put before another, which then finds our handlers and has *variables*."""
+    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    found = {"PYTHONPATH": path, **variables}
+    return ["env", *(f"{name}={value}" for name, value in found.items())]
 
 
 def limited(soft: int, hard: int) -> list[str]:

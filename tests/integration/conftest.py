@@ -9,14 +9,15 @@ import ctypes
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .harness import Server, new_public_folder
-from .processes import children, descendants, state, wait_until
+from .certificates import Authority
+from .harness import new_public_folder
+from .processes import children, descendants, state
+from .serving import Serve, Shared
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -44,13 +45,21 @@ def launcher(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[Shared]:
+    """Those of all tests that this process runs."""
+    shared = Shared()
+    yield shared
+    shared.stop()
+
+
 @pytest.fixture
-def nobody_left() -> Iterator[None]:
+def nobody_left(shared_servers: Shared) -> Iterator[None]:
     """After the test no process is left that was not there before it."""
     before = children(os.getpid())
 
     def left() -> set[int]:
-        return children(os.getpid()) - before
+        return children(os.getpid()) - before - shared_servers.pids()
 
     yield
     remaining = {pid: state(pid) for pid in left()}
@@ -62,45 +71,26 @@ def nobody_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def serve(folder: Path, nobody_left: None) -> Iterator[Callable[..., Server]]:
+def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[Serve]:
     """
-    Start a server, or several; see harness.Server.  It is ready then, but for what has to
-    be done *meanwhile*.
+    Start a server, or several; see serving.Serve.
 
     After the test, whatever it did: once its clients are gone there are the processes and
     descriptors that there were before them, and SIGTERM ends the server with status 0 and
-    nobody is left.  A server that the test has ended must have ended like that, too.
+    nobody is left.  A server that the test has ended must have ended like that, too.  One that
+    is shared is left as it was before the test.
     """
-    servers: list[Server] = []
-
-    def start(*options: str, meanwhile: Callable[[], object] = lambda: None, **more: Any) -> Server:
-        place = folder / str(len(servers))
-        place.mkdir()
-        if user := more.get("user"):
-            shutil.chown(place, user.uid, user.uid)
-        server = Server(place, *options, **more)
-        servers.append(server)
-        meanwhile()
-        _reap_the_daemons_parent(server)
-        server.wait_until_ready()
-        return server
-
-    yield start
+    made = Serve(folder, shared_servers)
+    failed = True
     try:
-        for server in servers:
-            if not server.is_over():
-                server.check_nothing_is_left()
-                server.stop()
-            server.wait_until_over()
+        yield made
+        made.finish()
+        failed = False
     finally:
-        for server in servers:
-            if not server.is_over():
-                server.kill(signal.SIGKILL)
-                wait_until(server.is_over, "the end of a server that was killed")
+        made.clean_up(failed)
 
 
-def _reap_the_daemons_parent(server: Server) -> None:
-    """A process that becomes a daemon leaves one behind that nobody waits for but init."""
-    for pid in children(os.getpid()) - {server.pid}:
-        if state(pid) == "Z":
-            os.waitpid(pid, 0)
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Certificates for all tests."""
+    return Authority(tmp_path_factory.mktemp("authority"))

@@ -21,11 +21,20 @@ _LOOK = 0.01
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T | None], what: str, seconds: float = DEADLINE) -> T:
-    """What *condition* returns, as soon as that is true."""
+def wait_until(
+    condition: Callable[[], T | None],
+    what: str,
+    seconds: float = DEADLINE,
+    tell: Callable[[], object] = str,
+) -> T:
+    """
+    What *condition* returns, as soon as that is true.
+
+    :param tell: what there is to say, besides *what*, when it has not become true.
+    """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"waited in vain: {what}{tell()}"
         time.sleep(_LOOK)
     return found
 

@@ -1,5 +1,5 @@
 """
-``twistd forkserve`` under test: the harness's server with a handler of our own.
+Starting servers and applications, and what is asked of them.
 """
 
 from __future__ import annotations
@@ -7,77 +7,171 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from .clients import Address, ask
-from .commands import twistd
-from .harness import LOOPBACK, Server
-from .processes import DEADLINE
+from .commands import environment, twistd
+from .harness import Server, new_public_folder
+from .processes import DEADLINE, children, state, wait_until
+from .server_process import ServerProcess
 
-HERE = Path(__file__).parent
-"""Where the handlers are found that the tests serve: the folder ``served``."""
-
-_FORKSERVE = """
-import os, sys
-words = sys.argv[1:]
-words[words.index("forkecho")] = "forkserve"
-os.execv(words[0], words)
-"""
-
-Serve = Callable[..., Server]
+Started = TypeVar("Started", bound=ServerProcess)
 
 
-def environment(**variables: str) -> list[str]:
-    """A command to put before another, which then finds our handlers and has *variables*."""
-    path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    found = {"PYTHONPATH": path, **variables}
-    return ["env", *(f"{name}={value}" for name, value in found.items())]
-
-
-def forkserve(
-    serve: Serve, handler: str, *options: str, env: Mapping[str, str] | None = None, **more: Any
-) -> Server:
+class Shared:
     """
-    Start a server with a handler of ours, ``module:name`` in the folder ``served``, or with
-    any other whose module's name begins with a dot.
+    Servers that several tests share, one after the other: those with the same options.
 
-    :param serve: the fixture.
-    :param env: what it has besides in its environment.
-    :param more: see harness.Server; *then* is a command that is put before it last.
+    A test leaves them as they were, so it does not end them, nor their template.
     """
-    path = handler[1:] if handler.startswith(".") else f"served.{handler}"
-    return serve("--handler", path, *options, **_as_forkserve(env, more))
+
+    _MOST = 6
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[str, Server] = OrderedDict()
+
+    def get(self, options: Sequence[str], more: dict[str, Any]) -> Server:
+        """The server with these options, idle."""
+        key = repr((options, sorted(more.items())))
+        server = self._servers.pop(key, None)
+        if server is None:
+            if len(self._servers) == self._MOST:
+                self._end(self._servers.popitem(last=False)[1])
+            server = Server(new_public_folder(), *options, **more)
+            server.wait_until_ready()
+        self._servers[key] = server
+        server.begin_test()
+        return server
+
+    def pids(self) -> set[int]:
+        """Of their reactor processes."""
+        return {server.pid for server in self._servers.values()}
+
+    def forget(self, server: Server) -> None:
+        """It is not fit for another test: end it, in whatever state it is."""
+        self._servers = OrderedDict(
+            (key, each) for key, each in self._servers.items() if each is not server
+        )
+        end(server)
+        shutil.rmtree(server.folder)
+
+    def stop(self) -> None:
+        """All of them, as any server stops."""
+        while self._servers:
+            self._end(self._servers.popitem()[1])
+
+    def _end(self, server: Server) -> None:
+        server.begin_test()
+        server.stop()
+        shutil.rmtree(server.folder)
 
 
-def forkserve_program(
-    serve: Serve,
-    *program: str,
-    options: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
-    **more: Any,
-) -> Server:
+class Serve:
     """
-    As forkserve does, with a program and its arguments.
+    Starts servers; see harness.Server for the arguments.
 
-    A program is executed by the reactor process itself, without template and spares, unless
-    there is something to do before it is; then there has to be a launcher among *more*.
+    :param folder: where they are, each in one of its own.
+    :param shared: those that other tests have as well.
+    :ivar wrap: makes another command of that of each twistd.
     """
-    if "launcher" not in more:
-        # which has no template for the harness to look for
-        more = {"launcher": "spawn", "spares": 0, **more}
-    return serve(*options, "--", *program, **_as_forkserve(env, more))
+
+    def __init__(self, folder: Path, shared: Shared) -> None:
+        self.wrap: Callable[[list[str]], list[str]] | None = None
+        self._folder = folder
+        self._shared = shared
+        self._own: list[Server] = []
+        self._borrowed: list[Server] = []
+        self._applications: list[ServerProcess] = []
+
+    def __call__(
+        self, *options: str, meanwhile: Callable[[], object] = lambda: None, **more: Any
+    ) -> Server:
+        """
+        Start a server of the test's own.  It is ready when this returns, but for what has to be
+        done *meanwhile*.
+        """
+        server = self.begin(*options, **more)
+        meanwhile()
+        server.wait_until_ready()
+        return server
+
+    def begin(self, *options: str, **more: Any) -> Server:
+        """Likewise, and do not wait until it is ready; it need not become idle again."""
+        place = self._folder / str(len(self._own))
+        place.mkdir()
+        if user := more.get("user"):
+            shutil.chown(place, user.uid, user.uid)
+        if self.wrap is not None:
+            more.setdefault("wrap", self.wrap)
+        server = Server(place, *options, **more)
+        self._own.append(server)
+        _reap_the_daemons_parent(server)
+        return server
+
+    def shared(self, *options: str, **more: Any) -> Server:
+        """
+        A server that other tests have had and will have, with the same arguments, its log as if
+        it had just begun.
+        """
+        server = self._shared.get(options, more)
+        if server not in self._borrowed:
+            self._borrowed.append(server)
+        return server
+
+    def application(self, how: Callable[..., Started], *words: Any, **settings: Any) -> Started:
+        """Start an application, or whatever *how* starts in the test's folder."""
+        application = how(self._folder, *words, **settings)
+        self._applications.append(application)
+        application.wait_for("accepting connections on")
+        return application
+
+    def finish(self) -> None:
+        """The test is over: what it had is as it was before it, or ends, as it should."""
+        for server in self._borrowed:
+            assert not server.is_over(), f"a shared server was ended: {server.tell()}"
+            server.check_nothing_is_left()
+            server.check_log()
+        for server in self._own:
+            if not server.is_over():
+                if server.was_ready:
+                    server.check_nothing_is_left()
+                server.stop()
+            server.wait_until_over()
+        for application in self._applications:
+            if not application.is_over():
+                application.kill(signal.SIGTERM)
+            wait_until(application.is_over, "the application's end", tell=application.tell)
+            application.check_log()
+
+    def clean_up(self, failed: bool) -> None:
+        """Nothing that the test has started goes on; nor what it has shared, if it *failed*."""
+        for process in (*self._own, *self._applications):
+            end(process)
+        if failed:
+            for server in self._borrowed:
+                self._shared.forget(server)
 
 
-def _as_forkserve(env: Mapping[str, str] | None, more: dict[str, Any]) -> dict[str, Any]:
-    before = [*more.pop("before", ()), *environment(**(env or {}))]
-    before += [sys.executable, "-c", _FORKSERVE, *more.pop("then", ())]
-    return {**more, "before": before}
+def end(process: ServerProcess) -> None:
+    """At once."""
+    if not process.is_over():
+        process.kill(signal.SIGKILL)
+        wait_until(process.is_over, "the end of a process that was killed")
+
+
+def _reap_the_daemons_parent(server: Server) -> None:
+    """A process that becomes a daemon leaves one behind that nobody waits for but init."""
+    for pid in children(os.getpid()) - {server.pid}:
+        if state(pid) == "Z":
+            os.waitpid(pid, 0)
 
 
 def python_program(code: str) -> list[str]:
@@ -135,18 +229,3 @@ def need(program: str) -> str:
     if found is None:
         pytest.skip(f"{program} is not installed")
     return found
-
-
-__all__ = [
-    "HERE",
-    "LOOPBACK",
-    "Serve",
-    "ask_json",
-    "environment",
-    "forkserve",
-    "forkserve_program",
-    "need",
-    "python_program",
-    "refusal",
-    "refused",
-]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from .clients import connect, read_to_end, talk
+from .clients import read_to_end, talk
 from .harness import Server
 from .processes import descriptors, state, wait_until
-from .serving import Serve, forkserve, forkserve_program, python_program
+from .serving import Serve, python_program
 from .test_what_children_hold import inode_of_servers_end
 
 Start = Callable[..., Server]
@@ -48,10 +48,10 @@ def stopped(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("each", [1, 3])
-def test_every_end_says_what_was_received_and_sent(serve: Start, launcher: str, each: int) -> None:
+def test_every_end_says_what_was_received_and_sent(serve: Serve, launcher: str, each: int) -> None:
     server = serve(f"-k{each}", launcher=launcher)
     for size in (1, 10_000, 1000, 0):
-        with connect(server.address) as connection:
+        with server.connect() as connection:
             talk(connection, b"x" * size)
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(1) == b""
@@ -60,9 +60,9 @@ def test_every_end_says_what_was_received_and_sent(serve: Start, launcher: str, 
 
 @pytest.mark.parametrize("handler", ["plain:upper", "failing:fail_late"])
 def test_the_end_of_a_handler_of_ours_says_so_too(serve: Serve, handler: str) -> None:
-    server = forkserve(serve, handler)
+    server = serve(handler=handler)
     server.expects_traceback = True
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(b"hello")
         assert connection.recv(5) == b"HELLO"
         connection.shutdown(socket.SHUT_WR)
@@ -70,10 +70,10 @@ def test_the_end_of_a_handler_of_ours_says_so_too(serve: Serve, handler: str) ->
         assert " received=5 sent=5 " in end_of(server, connection)
 
 
-def test_a_long_answer_to_a_peer_that_has_ended_is_counted_whole(serve: Start) -> None:
+def test_a_long_answer_to_a_peer_that_has_ended_is_counted_whole(serve: Serve) -> None:
     server = serve()
     question = b"long" * 1_000_000
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         sender = threading.Thread(target=_send, args=(connection, question))
         sender.start()
         assert read_to_end(connection) == question.upper()
@@ -86,9 +86,9 @@ def _send(connection: socket.socket, question: bytes) -> None:
     connection.shutdown(socket.SHUT_WR)
 
 
-def test_of_a_child_that_was_killed_nobody_knows(serve: Start, launcher: str) -> None:
+def test_of_a_child_that_was_killed_nobody_knows(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher)
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection, b"hello\n")
         os.kill(server.child_of(connection), signal.SIGKILL)
         assert connection.recv(1) == b""
@@ -98,8 +98,8 @@ def test_of_a_child_that_was_killed_nobody_knows(serve: Start, launcher: str) ->
 
 
 def test_of_a_program_nobody_knows(serve: Serve) -> None:
-    server = forkserve_program(serve, *python_program("print(input() + '!')"))
-    with connect(server.address) as connection:
+    server = serve(program=python_program("print(input() + '!')"))
+    with server.connect() as connection:
         connection.sendall(b"hello\n")
         assert read_to_end(connection) == b"hello!\n"
         assert "received=" not in end_of(server, connection)
@@ -110,8 +110,8 @@ def test_what_went_over_it_until_a_time_limit_is_known_of_a_program_too(
     serve: Serve, limit: str
 ) -> None:
     program = python_program("print(input() + '!'); time.sleep(600)")
-    server = forkserve_program(serve, *program, options=[f"--{limit}-timeout=1"])
-    with connect(server.address) as connection:
+    server = serve(f"--{limit}-timeout=1", program=program)
+    with server.connect() as connection:
         connection.sendall(b"hello\n")
         assert read_to_end(connection) == b"hello!\n"
         said = end_of(server, connection)
@@ -121,8 +121,8 @@ def test_what_went_over_it_until_a_time_limit_is_known_of_a_program_too(
 def test_a_handler_cannot_tell_for_others_nor_through_another_standard_error(
     serve: Serve, folder: Path
 ) -> None:
-    server = forkserve(serve, "plain:redirect", env={"INTO": f"{folder}/into"})
-    with connect(server.address) as connection:
+    server = serve(handler="plain:redirect", env={"INTO": f"{folder}/into"})
+    with server.connect() as connection:
         connection.sendall(b"hello")
         assert connection.recv(5) == b"HELLO"
         connection.shutdown(socket.SHUT_WR)
@@ -131,7 +131,7 @@ def test_a_handler_cannot_tell_for_others_nor_through_another_standard_error(
     assert (folder / "into").read_bytes() == b""
 
 
-def test_of_a_unix_socket_nobody_knows(serve: Start, folder: object) -> None:
+def test_of_a_unix_socket_nobody_knows(serve: Serve, folder: object) -> None:
     server = serve(listen=[f"unix:{folder}/socket"])
     connection = socket.socket(socket.AF_UNIX)
     with connection:
@@ -147,10 +147,10 @@ def test_of_a_unix_socket_nobody_knows(serve: Start, folder: object) -> None:
     ids=["default", "recycled", "quiet", "limits"],
 )
 def test_the_reactor_process_has_no_descriptor_of_it(
-    serve: Start, launcher: str, options: tuple[str, ...]
+    serve: Serve, launcher: str, options: tuple[str, ...]
 ) -> None:
     server = serve(*options, launcher=launcher)
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         # it is closed when the child's message has come, which may be after the answer
         wait_until(lambda: not kept(server, connection), "a connection that is let go")
@@ -159,10 +159,10 @@ def test_the_reactor_process_has_no_descriptor_of_it(
 @pytest.mark.parametrize("last", [b"quit\n", b""])
 @pytest.mark.parametrize("each", [1, 3])
 def test_peers_see_the_end_whatever_the_reactor_process_does(
-    serve: Start, launcher: str, each: int, last: bytes
+    serve: Serve, launcher: str, each: int, last: bytes
 ) -> None:
     server = serve(f"-k{each}", launcher=launcher)
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection, b"hello\n")
         server.child_of(connection)
         with stopped(server):
@@ -176,8 +176,8 @@ def test_peers_see_the_end_whatever_the_reactor_process_does(
 def test_peers_see_the_end_when_a_handler_only_closes_and_goes_on(
     serve: Serve, launcher: str, options: tuple[str, ...]
 ) -> None:
-    server = forkserve(serve, "plain:close_and_wait", *options, launcher=launcher)
-    with connect(server.address) as connection:
+    server = serve(*options, handler="plain:close_and_wait", launcher=launcher)
+    with server.connect() as connection:
         connection.sendall(b"hello")
         assert connection.recv(5) == b"HELLO"
         assert connection.recv(1) == b""
@@ -190,16 +190,16 @@ def test_peers_see_the_end_when_a_handler_only_closes_and_goes_on(
 
 def test_peers_see_the_end_when_a_program_closes_its_streams_and_goes_on(serve: Serve) -> None:
     program = python_program("print('bye'); os.close(0); os.close(1); time.sleep(600)")
-    server = forkserve_program(serve, *program)
-    with connect(server.address) as connection:
+    server = serve(program=program)
+    with server.connect() as connection:
         assert read_to_end(connection) == b"bye\n"
         os.kill(server.child_of(connection), signal.SIGTERM)
         end_of(server, connection)
 
 
 def test_peers_see_the_end_of_a_handler_that_returns(serve: Serve) -> None:
-    server = forkserve(serve, "plain:upper")
-    with connect(server.address) as connection:
+    server = serve(handler="plain:upper")
+    with server.connect() as connection:
         connection.sendall(b"hello")
         assert connection.recv(5) == b"HELLO"
         server.child_of(connection)

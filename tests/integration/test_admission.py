@@ -15,7 +15,7 @@ import pytest
 from .clients import connect, read_to_end, talk
 from .harness import LOOPBACK, Server
 from .processes import DEADLINE, children, wait_until
-from .serving import Serve, forkserve, refused
+from .serving import Serve, refused
 
 LOOPBACK6 = r"tcp6:0:interface=\:\:1"
 
@@ -194,7 +194,7 @@ def crash(server: Server, source: str) -> None:
 def test_a_source_whose_child_crashed_is_refused_for_longer_each_time(
     serve: Serve, launcher: str
 ) -> None:
-    server = forkserve(serve, "failing:obeys", "--penalty=0.5", launcher=launcher)
+    server = serve("--penalty=0.5", handler="failing:obeys", launcher=launcher)
     for times, seconds in enumerate((0.5, 1, 2), 1):
         crash(server, AWAY)
         server.wait_for(rf"penalty source={AWAY} seconds={seconds:g}\n")
@@ -204,7 +204,7 @@ def test_a_source_whose_child_crashed_is_refused_for_longer_each_time(
 
 
 def test_who_is_in_disgrace_is_told_of_and_nobody_else_suffers(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys", "--penalty=10000", "--banner-refused=enough")
+    server = serve("--penalty=10000", "--banner-refused=enough", handler="failing:obeys")
     crash(server, AWAY)
     server.wait_for(rf"child ended peer={AWAY}:\d+ pid=\d+ signal=SIGSEGV")
     server.wait_for(f"penalty source={AWAY} seconds=10000\n")
@@ -216,7 +216,7 @@ def test_who_is_in_disgrace_is_told_of_and_nobody_else_suffers(serve: Serve) -> 
 
 
 def test_a_handler_that_fails_in_python_brings_no_penalty(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys", "--penalty=10000")
+    server = serve("--penalty=10000", handler="failing:obeys")
     server.expects_traceback = True
     with come(server) as connection:
         connection.sendall(b"raises")

@@ -12,24 +12,23 @@ from typing import Any
 import pytest
 
 from . import applications
-from .applications import Application, Start
-from .clients import ask, connect, read, read_to_end, talk
+from .applications import Application
+from .clients import ask, read, read_to_end, talk
 from .processes import children, wait_until
+from .serving import Serve
 
-run = applications.run
 
-
-def tac(run: Start, handler: str, protocol: str = "Reporting", **settings: Any) -> Application:
+def tac(serve: Serve, handler: str, protocol: str = "Reporting", **settings: Any) -> Application:
     """An application that says what happens to its children."""
-    return run(applications.tac, f"served.{handler}", protocol, **settings)
+    return serve.application(applications.tac, f"served.{handler}", protocol, **settings)
 
 
 # A service
 
 
-def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=2, grace=1000)
-    with connect(application.address) as connection:
+def test_stopping_is_over_when_the_last_child_has_been_waited_for(serve: Serve) -> None:
+    application = tac(serve, "plain:upper", spare_children=2, grace=1000)
+    with application.connect() as connection:
         talk(connection)
         application.kill()
         (busy,) = application.says("stopping")
@@ -37,7 +36,7 @@ def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) ->
         # the port is closed, and who is served goes on being served
         application.wait_for("stopping children=")
         with pytest.raises(ConnectionRefusedError):
-            connect(application.address)
+            application.connect()
         talk(connection, b"still here")
         assert application.said("stopped") == []
     processes, known = application.says("stopped")
@@ -48,8 +47,8 @@ def test_stopping_is_over_when_the_last_child_has_been_waited_for(run: Start) ->
     assert lines.count("ended") == len(application.said("alive"))
 
 
-def test_only_what_has_been_alive_is_told_to_have_ended(run: Start, launcher: str) -> None:
-    application = tac(run, "plain:upper", launcher=launcher, spare_children=6)
+def test_only_what_has_been_alive_is_told_to_have_ended(serve: Serve, launcher: str) -> None:
+    application = tac(serve, "plain:upper", launcher=launcher, spare_children=6)
     application.says("alive")
     # while others are on their way
     application.kill()
@@ -59,9 +58,9 @@ def test_only_what_has_been_alive_is_told_to_have_ended(run: Start, launcher: st
     assert len(application.said("ended")) == len(alive)
 
 
-def test_a_child_that_does_not_end_is_ended(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=0, grace=0.1)
-    with connect(application.address) as connection:
+def test_a_child_that_does_not_end_is_ended(serve: Serve) -> None:
+    application = tac(serve, "plain:upper", spare_children=0, grace=0.1)
+    with application.connect() as connection:
         talk(connection)
         application.kill()
         assert read_to_end(connection) == b""
@@ -71,13 +70,13 @@ def test_a_child_that_does_not_end_is_ended(run: Start) -> None:
     ]
 
 
-def test_children_are_shown_as_they_are(run: Start, launcher: str) -> None:
-    application = tac(run, "plain:upper", launcher=launcher, spare_children=1)
+def test_children_are_shown_as_they_are(serve: Serve, launcher: str) -> None:
+    application = tac(serve, "plain:upper", launcher=launcher, spare_children=1)
     before = time.time()
     (idle,) = wait_until(lambda: shown(application, "idle"), "a spare")
     assert idle[1] is None
     assert idle[0] in children(application.pid)
-    with connect(application.address) as connection:
+    with application.connect() as connection:
         talk(connection)
         host, port = connection.getsockname()
         serving = wait_until(lambda: shown(application, "serving"), "a child that serves")
@@ -98,9 +97,9 @@ def shown(application: Application, state: str) -> list[list[Any]]:
 # A child's protocol
 
 
-def test_a_protocol_learns_all_about_its_child(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=0)
-    with connect(application.address) as connection:
+def test_a_protocol_learns_all_about_its_child(serve: Serve) -> None:
+    application = tac(serve, "plain:upper", spare_children=0)
+    with application.connect() as connection:
         talk(connection)
         host, port = connection.getsockname()
         pid = application.child_of(connection)
@@ -110,11 +109,11 @@ def test_a_protocol_learns_all_about_its_child(run: Start) -> None:
     assert application.says("ended") == [pid, "ProcessDone", 0, None]
 
 
-def test_a_spare_is_alive_before_it_is_given_anything(run: Start) -> None:
-    application = tac(run, "plain:upper", spare_children=1)
+def test_a_spare_is_alive_before_it_is_given_anything(serve: Serve) -> None:
+    application = tac(serve, "plain:upper", spare_children=1)
     (pid,) = application.says("alive")
     assert application.said("taken") == []
-    with connect(application.address) as connection:
+    with application.connect() as connection:
         talk(connection)
         assert application.says("taken")[0] == pid
 
@@ -128,9 +127,9 @@ def test_a_spare_is_alive_before_it_is_given_anything(run: Start) -> None:
     ],
 )
 def test_a_protocol_learns_how_its_child_has_ended(
-    run: Start, status: int, told: list[object]
+    serve: Serve, status: int, told: list[object]
 ) -> None:
-    application = tac(run, "telling:ends", spare_children=0)
+    application = tac(serve, "telling:ends", spare_children=0)
     assert ask(application.address, b"%d" % status) == b""
     pid, *how = application.says("ended")
     assert how == told
@@ -141,10 +140,10 @@ def test_a_protocol_learns_how_its_child_has_ended(
 
 @pytest.mark.parametrize("settings", [{}, {"connections_per_child": 5}, {"launcher": "spawn"}])
 def test_messages_of_many_children_meet_in_the_reactor_process(
-    run: Start, settings: dict[str, Any]
+    serve: Serve, settings: dict[str, Any]
 ) -> None:
-    application = tac(run, "telling:chats", **settings)
-    with connect(application.address) as one, connect(application.address) as two:
+    application = tac(serve, "telling:chats", **settings)
+    with application.connect() as one, application.connect() as two:
         for number in range(20):
             for client in (one, two):
                 client.sendall(b"line %d\n" % number)
@@ -159,8 +158,8 @@ def test_messages_of_many_children_meet_in_the_reactor_process(
     assert [count for _, count, *_ in application.said("message")] == [*range(1, 41)]
 
 
-def test_a_message_may_be_64_kib_long_and_no_longer(run: Start) -> None:
-    application = tac(run, "telling:tells_much")
+def test_a_message_may_be_64_kib_long_and_no_longer(serve: Serve) -> None:
+    application = tac(serve, "telling:tells_much")
     told = ask(application.address, b"")
     assert told == b"a message of 65537 bytes: at most 65536 can be"
     application.says("message", 2)
@@ -168,16 +167,16 @@ def test_a_message_may_be_64_kib_long_and_no_longer(run: Start) -> None:
 
 
 @pytest.mark.parametrize("each", [1, 3])
-def test_a_handler_learns_that_nobody_listens(run: Start, each: int) -> None:
-    application = tac(run, "telling:chats", "Deaf", connections_per_child=each)
+def test_a_handler_learns_that_nobody_listens(serve: Serve, each: int) -> None:
+    application = tac(serve, "telling:chats", "Deaf", connections_per_child=each)
     for _ in range(2):
         assert ask(application.address, b"line\n") == b"nobody listens\n"
 
 
-def test_a_protocol_that_fails_harms_nobody_else(run: Start) -> None:
-    application = tac(run, "telling:chats", "Failing")
+def test_a_protocol_that_fails_harms_nobody_else(serve: Serve) -> None:
+    application = tac(serve, "telling:chats", "Failing")
     application.expects_traceback = True
-    with connect(application.address) as bystander:
+    with application.connect() as bystander:
         assert ask(application.address, b"line\n") == b"heard\n"
         application.wait_for("RuntimeError: the protocol's own")
         bystander.sendall(b"line\n")

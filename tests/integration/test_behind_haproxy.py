@@ -15,7 +15,7 @@ import pytest
 
 from .clients import ask, connect, read_to_end
 from .harness import Server
-from .serving import Serve, forkserve, forkserve_program, need, python_program
+from .serving import Serve, need, python_program
 
 _CONFIGURATION = """
 defaults
@@ -66,7 +66,7 @@ def haproxy(folder: Path, server: Server, how: str) -> Iterator[tuple[str, int]]
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_handler_and_the_log_know_the_client(serve: Serve, folder: Path, how: str) -> None:
-    server = forkserve(serve, "plain:who", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:who")
     with haproxy(folder, server, how) as front, connect(front) as connection:
         host, port = connection.getsockname()
         told = json.loads(read_to_end(connection))
@@ -89,9 +89,9 @@ def test_others_know_the_client_as_well(serve: Serve, folder: Path, handler: str
             "env = os.environ; print(json.dumps({"
             "'peer': [env['TCPREMOTEIP'], int(env['TCPREMOTEPORT'])]}))"
         )
-        server = forkserve_program(serve, *python_program(tell), options=["--proxy-protocol"])
+        server = serve("--proxy-protocol", program=python_program(tell))
     else:
-        server = forkserve(serve, handler, "--proxy-protocol")
+        server = serve("--proxy-protocol", handler=handler)
     with haproxy(folder, server, how) as front, connect(front) as connection:
         here = list(connection.getsockname())
         assert json.loads(read_to_end(connection))["peer"] == here
@@ -99,14 +99,14 @@ def test_others_know_the_client_as_well(serve: Serve, folder: Path, handler: str
 
 @pytest.mark.parametrize("how", HOW[:2])
 def test_much_goes_through(serve: Serve, folder: Path, how: str) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     question = b"much of it" * 300_000
     with haproxy(folder, server, how) as front:
         assert ask(front, question) == question.upper()
 
 
 def test_a_proxy_that_tells_nothing_is_refused(serve: Serve, folder: Path) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     with haproxy(folder, server, "") as front:
         assert ask(front, b"hello") == b""
     server.wait_for("connection refused peer=.* reason='bad PROXY header: it does not begin with")

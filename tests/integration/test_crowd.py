@@ -5,15 +5,15 @@ Many connections: at once through a narrow door, and one after the other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from .clients import ask, call
-from .harness import Server, with_twisted
+from .harness import with_twisted
 from .processes import children, until
+from .serving import Serve
 
 CLIENTS = 500
 PLACES = 50
@@ -29,7 +29,7 @@ def most_at_once(log: str) -> int:
 
 
 @with_twisted
-async def test_500_clients_are_answered_through_50_places(serve: Callable[..., Server]) -> None:
+async def test_500_clients_are_answered_through_50_places(serve: Serve) -> None:
     from twisted.internet import reactor
 
     server = serve(f"--max-children={PLACES}")
@@ -58,7 +58,7 @@ async def test_500_clients_are_answered_through_50_places(serve: Callable[..., S
 
 
 @with_twisted
-async def test_who_finds_no_place_waits_for_one(serve: Callable[..., Server]) -> None:
+async def test_who_finds_no_place_waits_for_one(serve: Serve) -> None:
     from twisted.internet import reactor
 
     server = serve("--max-children=1", spares=1)
@@ -79,7 +79,7 @@ async def test_who_finds_no_place_waits_for_one(serve: Callable[..., Server]) ->
 
 
 def test_2000_connections_one_after_the_other_leave_nothing_behind(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve()
     for number in range(2000):

@@ -11,15 +11,15 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .clients import Address, ask, connect, read_to_end, talk
 from .commands import Unprivileged
-from .harness import LOOPBACK, Server
+from .harness import LOOPBACK
 from .processes import children, status, wait_until
+from .serving import Serve
 
 INHERIT = """
 import os, socket, sys
@@ -51,7 +51,7 @@ def free_port(below: int) -> int:
 
 
 def test_a_daemon_writes_its_pid_and_its_log_and_removes_the_pid_file(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve(daemon=True, launcher=launcher)
     assert os.getsid(server.pid) != os.getsid(0)
@@ -64,7 +64,7 @@ def test_a_daemon_writes_its_pid_and_its_log_and_removes_the_pid_file(
     assert "Server Shut Down" in server.log()
 
 
-def test_a_daemon_survives_the_death_of_its_template(serve: Callable[..., Server]) -> None:
+def test_a_daemon_survives_the_death_of_its_template(serve: Serve) -> None:
     server = serve(daemon=True)
     os.kill(server.template(), 9)
     server.wait_for("template ready", times=2)
@@ -73,7 +73,7 @@ def test_a_daemon_survives_the_death_of_its_template(serve: Callable[..., Server
 
 @pytest.mark.skipif(os.getuid() != 0, reason="it takes root to become somebody else")
 def test_ports_are_opened_by_root_and_children_run_as_somebody_else(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     user = Unprivileged()
     if user.python is None:
@@ -95,7 +95,7 @@ def test_ports_are_opened_by_root_and_children_run_as_somebody_else(
 
 
 def test_a_unix_socket_has_the_mode_asked_for_and_is_removed(
-    serve: Callable[..., Server], folder: Path, launcher: str
+    serve: Serve, folder: Path, launcher: str
 ) -> None:
     path = folder / "socket"
     server = serve(listen=[f"unix:{path}:mode=600"], launcher=launcher)
@@ -109,7 +109,7 @@ def test_a_unix_socket_has_the_mode_asked_for_and_is_removed(
 
 
 def test_a_unix_socket_that_a_killed_server_left_behind_is_taken_over(
-    serve: Callable[..., Server], folder: Path
+    serve: Serve, folder: Path
 ) -> None:
     path = folder / "socket"
     with socket.socket(socket.AF_UNIX) as listener:
@@ -122,16 +122,16 @@ def test_a_unix_socket_that_a_killed_server_left_behind_is_taken_over(
     assert ask(str(path), b"hello") == b"HELLO"
 
 
-def test_ipv6(serve: Callable[..., Server], launcher: str) -> None:
+def test_ipv6(serve: Serve, launcher: str) -> None:
     server = serve(listen=[r"tcp6:0:interface=\:\:1"], launcher=launcher)
     assert server.address[0] == "::1"
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         # Looked for in brackets.
         assert server.child_of(client) in children(server.pid)
 
 
-def test_several_endpoints_at_once(serve: Callable[..., Server], folder: Path) -> None:
+def test_several_endpoints_at_once(serve: Serve, folder: Path) -> None:
     path = folder / "socket"
     server = serve(listen=[LOOPBACK, LOOPBACK, r"tcp6:0:interface=\:\:1", f"unix:{path}"])
     ports = [int(address.rpartition(":")[2]) for address in server.addresses[:3]]
@@ -148,10 +148,10 @@ def test_several_endpoints_at_once(serve: Callable[..., Server], folder: Path) -
     server.wait_for("child ended", times=12)
 
 
-def test_all_endpoints_share_the_places(serve: Callable[..., Server], folder: Path) -> None:
+def test_all_endpoints_share_the_places(serve: Serve, folder: Path) -> None:
     path = folder / "socket"
     server = serve("--max-children=1", listen=[LOOPBACK, f"unix:{path}"], spares=1)
-    with connect(server.address) as first:
+    with server.connect() as first:
         talk(first)
         with connect(str(path)) as second:
             second.sendall(b"me too")
@@ -163,9 +163,7 @@ def test_all_endpoints_share_the_places(serve: Callable[..., Server], folder: Pa
     assert events[:3] == ["handed over", "child ended", "handed over"]
 
 
-def test_sockets_that_systemd_has_opened_are_served(
-    serve: Callable[..., Server], folder: Path
-) -> None:
+def test_sockets_that_systemd_has_opened_are_served(serve: Serve, folder: Path) -> None:
     path = folder / "socket"
     before = [sys.executable, "-c", INHERIT, f"0,{path}"]
     server = serve(
@@ -186,7 +184,7 @@ def test_sockets_that_systemd_has_opened_are_served(
     shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is missing"
 )
 def test_systemd_socket_activate_starts_the_server_with_its_first_connection(
-    folder: Path, serve: Callable[..., Server]
+    folder: Path, serve: Serve
 ) -> None:
     path = folder / "socket"
     environment = [f"--setenv={name}" for name in ("PYTHONPATH", "HOME") if name in os.environ]

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from . import applications
-from .applications import Application, Start
-from .clients import ask, connect, read
+from .applications import Application
+from .clients import ask, read
 from .commands import denied, twistd
+from .harness import LOOPBACK
 from .processes import descriptors
-from .serving import LOOPBACK, Serve, forkserve, forkserve_program, need, refusal
+from .serving import Serve, need, refusal
 from .test_what_children_hold import inode_of_servers_end
-
-run = applications.run
 
 CLONE3 = 435
 PIDFD_OPEN = 434
@@ -73,7 +71,7 @@ def test_where_clone3_is_not_permitted_the_server_is_refused_or_works(
         server = serve(before=before, launcher=words[1].partition("=")[2])
         assert ask(server.address, b"hello") == b"HELLO"
     else:
-        server = forkserve_program(serve, "cat", before=before)
+        server = serve(program=["cat"], before=before)
         assert ask(server.address, b"hello") == b"hello"
 
 
@@ -83,7 +81,7 @@ def test_where_clone3_does_not_exist_all_is_well(serve: Serve, launcher: str) ->
 
 
 def test_where_clone3_does_not_exist_programs_are_executed_too(serve: Serve) -> None:
-    server = forkserve_program(serve, "cat", before=denied(CLONE3, errno.ENOSYS))
+    server = serve(program=["cat"], before=denied(CLONE3, errno.ENOSYS))
     assert ask(server.address, b"hello") == b"hello"
 
 
@@ -118,10 +116,9 @@ def test_under_a_umask_that_denies_everything_another_user_serves_all_the_same(
     (folder / "mine.py").write_text("def upper(c, p):\n    c.sendall(c.recv(9).upper())\n")
     (folder / "mine.py").chmod(0o600)
     socket = folder / "socket"
-    server = forkserve(
-        serve,
-        ".mine:upper",
+    server = serve(
         "--user=nobody",
+        handler=".mine:upper",
         launcher=launcher,
         before=["sh", "-c", 'umask 077; exec "$@"', "sh"],
         env={"PYTHONPATH": str(folder)},
@@ -146,15 +143,15 @@ SPEAKING = ["forkserve", "--", "sh", "-c", "echo in passing >&2; exec cat"]
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("words", [*SERVERS.values(), SPEAKING], ids=[*SERVERS, "speaking"])
-def test_standard_streams_may_be_closed(run: Start, words: list[str], closed: str) -> None:
+def test_standard_streams_may_be_closed(serve: Serve, words: list[str], closed: str) -> None:
     def start(folder: Path) -> Application:
         command, *options = words
         before = ["sh", "-c", f'exec "$@" {closed}', "sh", *twistd(), "-n", "--pidfile="]
         listen = ["--logfile=log", command, "-l", LOOPBACK]
         return Application(folder, *before, *listen, *options)
 
-    server = run(start)
-    with connect(server.address) as client:
+    server = serve.application(start)
+    with server.connect() as client:
         client.sendall(b"HELLO")
         assert read(client, 5) == b"HELLO"
         held = descriptors(server.child_of(client))

@@ -16,10 +16,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from .clients import Crowd, connect, read, read_to_end, talk
+from .clients import Crowd, read, read_to_end, talk
 from .harness import Server, with_twisted
 from .processes import children, state, until, wait_until
-from .serving import Serve, forkserve, forkserve_program, python_program
+from .serving import Serve, python_program
 
 LONG = "--grace=100000"
 
@@ -31,7 +31,7 @@ def ends(server: Server) -> list[tuple[str, ...]]:
 
 def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> None:
     server = serve(LONG, launcher=launcher)
-    clients = [connect(server.address) for _ in range(5)]
+    clients = [server.connect() for _ in range(5)]
     for client in clients:
         talk(client)
     server.kill()
@@ -52,7 +52,7 @@ def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> 
 
 def test_the_log_says_after_ten_seconds_how_many_are_left(serve: Serve) -> None:
     server = serve(LONG)
-    with connect(server.address) as first, connect(server.address) as second:
+    with server.connect() as first, server.connect() as second:
         talk(first)
         talk(second)
         server.kill()
@@ -63,7 +63,7 @@ def test_the_log_says_after_ten_seconds_how_many_are_left(serve: Serve) -> None:
 
 def test_sigterm_again_cuts_it_short(serve: Serve, launcher: str) -> None:
     server = serve(LONG, launcher=launcher)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         server.kill()
@@ -82,11 +82,8 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.write(1, b"deaf")
 while True: signal.pause()
 """
-    server = forkserve_program(
-        serve, *python_program("exec(os.environ['CODE'])"), options=[LONG], env={"CODE": code},
-        spares=0, launcher="spawn",
-    )  # fmt: skip
-    with connect(server.address) as client:
+    server = serve(LONG, program=python_program("exec(os.environ['CODE'])"), env={"CODE": code})
+    with server.connect() as client:
         assert read(client, 4) == b"deaf"
         pid = server.child_of(client)
         server.kill()
@@ -101,7 +98,7 @@ while True: signal.pause()
 
 def test_time_limits_go_on_while_it_drains(serve: Serve, launcher: str) -> None:
     server = serve(LONG, "--session-timeout=3", launcher=launcher)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.kill()
         server.wait_for("stopping children=")
@@ -111,7 +108,7 @@ def test_time_limits_go_on_while_it_drains(serve: Serve, launcher: str) -> None:
 
 def test_who_is_ended_by_draining_gets_no_penalty(serve: Serve) -> None:
     server = serve("--grace=0", "--penalty=100")
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.stop()
     assert "signal=SIGTERM" in server.log()
@@ -120,7 +117,7 @@ def test_who_is_ended_by_draining_gets_no_penalty(serve: Serve) -> None:
 
 def test_whose_proxy_header_is_awaited_is_refused(serve: Serve) -> None:
     server = serve(LONG, "--proxy-protocol", "--handshake-timeout=1000")
-    with connect(server.address) as client:
+    with server.connect() as client:
         client.sendall(b"PROXY")
         server.wait_until_idle()
         server.stop()
@@ -132,8 +129,8 @@ def test_a_killed_reactor_process_leaves_busy_children_to_finish(
     serve: Serve, launcher: str, folder: Path
 ) -> None:
     """And nobody else: template and spares go by themselves."""
-    server = forkserve(serve, "plain:upper", launcher=launcher)
-    with connect(server.address) as client:
+    server = serve(handler="plain:upper", launcher=launcher)
+    with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         server.wait_until_idle(serving=1)

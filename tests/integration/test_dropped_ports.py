@@ -8,12 +8,10 @@ import re
 import signal
 from pathlib import Path
 
-from . import applications
-from .applications import Application, Start
+from .applications import Application
 from .clients import Address, ask
 from .commands import twistd
-
-run = applications.run
+from .serving import Serve
 
 _TAC = """
 import signal
@@ -45,9 +43,9 @@ def dropping(folder: Path) -> Application:
 
 
 def test_ports_that_the_reactor_has_dropped_are_open_again_and_ends_of_children_seen(
-    run: Start, folder: Path
+    serve: Serve, folder: Path
 ) -> None:
-    application = run(dropping)
+    application = serve.application(dropping)
     addresses: list[Address] = [application.address, str(folder / "socket")]
     for turn in range(1, 4):
         application.kill(signal.SIGUSR2)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import random
 import select
 import socket
-from collections.abc import Callable
 
 import pytest
 
 from .clients import ask, connect, read, read_to_end, reset, talk
 from .harness import Server
+from .serving import Serve
 
 MANY = 10 * 1024 * 1024
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server], launcher: str) -> Server:
+def server(serve: Serve, launcher: str) -> Server:
     return serve(launcher=launcher)
 
 
@@ -35,7 +35,7 @@ def test_ascii_letters_are_uppercased_and_every_other_byte_is_left_alone(server:
 
 
 def test_each_read_is_answered_at_once_and_needs_no_newline(server: Server) -> None:
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         for word in (b"a", b"hello", b"two words", b"\n", b"with an end\n"):
             talk(connection, word)
 
@@ -52,7 +52,7 @@ def test_each_read_is_answered_at_once_and_needs_no_newline(server: Server) -> N
     ],
 )
 def test_quit_at_the_beginning_or_after_a_newline_ends_the_connection(
-    serve: Callable[..., Server], sent: bytes, answer: bytes
+    serve: Serve, sent: bytes, answer: bytes
 ) -> None:
     with connect(serve().address) as connection:
         connection.sendall(sent)
@@ -66,7 +66,7 @@ def test_quit_anywhere_else_is_text(server: Server) -> None:
 
 
 def test_quit_may_come_in_pieces(server: Server) -> None:
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         # Without Nagle's algorithm, and with an answer in between, every piece is a
         # segment of its own.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,7 +80,7 @@ def test_quit_may_come_in_pieces(server: Server) -> None:
 
 
 def test_what_only_began_like_quit_is_answered_when_that_is_clear(server: Server) -> None:
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(b"qui")
         connection.sendall(b"et")
         assert read(connection, 5) == b"QUIET"
@@ -96,7 +96,7 @@ def test_a_client_that_ends_its_side_gets_all_answers(server: Server) -> None:
 
 def test_a_client_may_send_10_mib_before_it_reads(server: Server) -> None:
     question = many_bytes()
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(question)
         connection.shutdown(socket.SHUT_WR)
         assert read_to_end(connection) == question.upper()
@@ -104,7 +104,7 @@ def test_a_client_may_send_10_mib_before_it_reads(server: Server) -> None:
 
 def test_a_client_may_send_10_mib_and_stay(server: Server) -> None:
     question = many_bytes()
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(question)
         assert read(connection, MANY) == question.upper()
         talk(connection, b"and one more")
@@ -114,14 +114,14 @@ def test_the_answer_to_what_came_before_quit_arrives_whatever_follows_it(server:
     """Closing with junk unread would make the kernel send a reset, which destroys answers
     that the client has not read yet."""
     question = b"answer me\n" * 20_000
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(question + b"quit\n" + b"junk" * 100_000)
         server.child_of(connection)
         assert read_to_end(connection) == question.upper()
 
 
 def test_a_reset_is_no_fault_of_the_child(server: Server) -> None:
-    connection = connect(server.address)
+    connection = server.connect()
     talk(connection)
     pid = server.child_of(connection)
     reset(connection)
@@ -130,7 +130,7 @@ def test_a_reset_is_no_fault_of_the_child(server: Server) -> None:
 
 
 def test_a_reset_with_answers_on_their_way_is_no_fault_of_the_child(server: Server) -> None:
-    connection = connect(server.address)
+    connection = server.connect()
     connection.sendall(b"many answers" * 400_000)
     pid = server.child_of(connection)
     reset(connection)
@@ -139,7 +139,7 @@ def test_a_reset_with_answers_on_their_way_is_no_fault_of_the_child(server: Serv
 
 
 def test_a_client_that_says_nothing_disturbs_nobody(server: Server) -> None:
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         pid = server.child_of(silent)
         assert ask(server.address, b"hello") == b"HELLO"
     server.wait_for(rf"child ended peer=\S+ pid={pid} exit=0")
@@ -147,7 +147,7 @@ def test_a_client_that_says_nothing_disturbs_nobody(server: Server) -> None:
 
 def test_a_client_that_does_not_read_disturbs_nobody(server: Server) -> None:
     question = many_bytes()
-    with connect(server.address) as slow:
+    with server.connect() as slow:
         slow.sendall(question)
         for _ in range(20):
             assert ask(server.address, b"hello") == b"HELLO"
@@ -156,7 +156,7 @@ def test_a_client_that_does_not_read_disturbs_nobody(server: Server) -> None:
 
 
 def test_the_log_says_who_was_served_by_whom_and_for_how_long(server: Server) -> None:
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         host, port = connection.getsockname()
     pid = server.wait_for(rf"handed over peer={host}:{port} pid=(\d+)")[0]

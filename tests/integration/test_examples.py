@@ -13,15 +13,16 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .clients import ask, connect, read_to_end
+from .clients import ask, read_to_end
 from .commands import twistd
-from .harness import LOOPBACK, Server
-from .processes import wait_until
+from .harness import LOOPBACK
+from .server_process import ServerProcess
+from .serving import Serve
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -50,7 +51,7 @@ def _is_one(path: Path) -> bool:
     return path.suffix in (".py", ".sh", ".tac") and bool(commands_of(path.name))
 
 
-class Example(Server):
+class Example(ServerProcess):
     """
     An example, running.
 
@@ -59,12 +60,6 @@ class Example(Server):
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.log_file = folder / "log"
-        self.stderr_file = folder / "stderr"  # there is none: all of it is in the log
-        self.expects_traceback = self.expects_retries = False
-        self.exit_status = None
-        self._noisy = True
         *preparations, command = map(shlex.split, commands_of(name))
         for preparation in preparations:
             subprocess.run(preparation, cwd=folder, check=True, capture_output=True)
@@ -74,42 +69,20 @@ class Example(Server):
             environment[variable] = value
         program, *arguments = command
         assert program in _SERVERS
-        program_words = twistd() if program == "twistd" else [sys.executable]
-        with self.log_file.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*program_words, *(word.replace("tcp:8000", LOOPBACK) for word in arguments)],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self.pid = self._process.pid
-
-    def wait_until_over(self) -> None:
-        """It has ended, as it should."""
-        wait_until(self.is_over, "the example's end")
-        assert self.exit_status == 0, self.tell()
-        assert not self.has_traceback(), self.tell()
+        words = [*(twistd() if program == "twistd" else [sys.executable])]
+        words += [word.replace("tcp:8000", LOOPBACK) for word in arguments]
+        super().__init__(folder, ["sh", "-c", 'exec "$@" 2>&1', "sh", *words], env=environment)
 
 
 @pytest.fixture
-def example(request: pytest.FixtureRequest, folder: Path, nobody_left: None) -> Iterator[Example]:
+def example(request: pytest.FixtureRequest, serve: Serve, folder: Path) -> Example:
     """The example that the test is named after, accepting connections."""
     place = folder / "examples"
     shutil.copytree(EXAMPLES, place, ignore=shutil.ignore_patterns("__pycache__"))
     for copied in place.iterdir():
         copied.write_text(re.sub(r"tcp:800[01]\b", LOOPBACK, copied.read_text()))
     named = {test_name(name): name for name in examples()}
-    running = Example(place, named[request.node.name])
-    try:
-        running.wait_for("accepting connections on")
-        yield running
-        running.stop()
-    finally:
-        if not running.is_over():
-            running.kill(signal.SIGKILL)
-            wait_until(running.is_over, "the end of an example that was killed")
+    return serve.application(lambda _: Example(place, named[request.node.name]))
 
 
 def test_name(name: str) -> str:
@@ -143,7 +116,7 @@ class Dialogue:
 
 
 def test_guess_py(example: Example) -> None:
-    with connect(example.address) as player:
+    with example.connect() as player:
         game = Dialogue(player)
         assert game.hear() == "I think of a number from 1 to 100. Which one?"
         assert game.ask("a big one") == "That is no number."
@@ -167,7 +140,7 @@ def test_uppercase_py(example: Example) -> None:
 
 
 def test_stopwatch_py(example: Example) -> None:
-    with connect(example.address) as impatient, connect(example.address) as patient:
+    with example.connect() as impatient, example.connect() as patient:
         one, another = Dialogue(impatient), Dialogue(patient)
         assert (one.hear(), another.hear()) == ("0.0", "0.0")
         assert float(another.hear()) >= 0.4
@@ -183,7 +156,7 @@ def test_stopwatch_py(example: Example) -> None:
 
 
 def test_calculator_py(example: Example) -> None:
-    with connect(example.address) as student:
+    with example.connect() as student:
         calculator = Dialogue(student)
         assert calculator.ask("3 4 + 5 *") == "35"
         assert calculator.ask("1 3 /") == "1/3"
@@ -205,7 +178,7 @@ def test_website_py(example: Example) -> None:
 
 
 def test_whoami_sh(example: Example) -> None:
-    with connect(example.address) as caller:
+    with example.connect() as caller:
         host, port = caller.getsockname()
         dialogue = Dialogue(caller)
         assert dialogue.hear() == "Your name?"
@@ -220,7 +193,7 @@ def test_whoami_sh(example: Example) -> None:
 def test_cipher_py(example: Example) -> None:
     context = ssl.create_default_context(cafile=example.folder / "certificate.pem")
     with (
-        connect(example.address) as plain,
+        example.connect() as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         cipher = secured.cipher()
@@ -237,7 +210,7 @@ def test_daytime_py(example: Example) -> None:
 def test_chatroom_tac(example: Example) -> None:
     (port,) = example.wait_for(r"Factory starting on (\d+)")
     board = (example.address[0], int(port))
-    with connect(example.address) as ada, connect(example.address) as bob:
+    with example.connect() as ada, example.connect() as bob:
         visitors = Dialogue(ada), Dialogue(bob)
         for visitor in visitors:
             assert visitor.hear() == "Say something."
@@ -254,7 +227,7 @@ def test_chatroom_tac(example: Example) -> None:
     example.wait_for(r"left: ", times=2)
     example.kill(signal.SIGHUP)
     example.wait_for(r"reloaded pid=\d+\n")
-    with connect(example.address) as eve:
+    with example.connect() as eve:
         assert Dialogue(eve).hear() == "Say something."
 
 

@@ -9,10 +9,10 @@ import re
 
 import pytest
 
-from .clients import connect, read, read_to_end, talk
+from .clients import read, read_to_end, talk
 from .harness import Server
 from .processes import children, wait_until
-from .serving import Serve, forkserve
+from .serving import Serve
 
 ENDINGS = {
     "raises": "exit=1",
@@ -35,7 +35,7 @@ def fail(server: Server, how: str) -> tuple[int, str, bytes]:
 
     :returns: its pid, its peer and what it sent.
     """
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         pid = server.child_of(connection)
         peer = "{}:{}".format(*connection.getsockname())
         connection.sendall(how.encode())
@@ -45,9 +45,9 @@ def fail(server: Server, how: str) -> tuple[int, str, bytes]:
 
 
 def test_no_other_connection_notices(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "failing:obeys", launcher=launcher)
+    server = serve(handler="failing:obeys", launcher=launcher)
     server.expects_traceback = True
-    with connect(server.address) as bystander:
+    with server.connect() as bystander:
         talk(bystander)
         for how in ENDINGS:
             fail(server, how)
@@ -56,7 +56,7 @@ def test_no_other_connection_notices(serve: Serve, launcher: str) -> None:
 
 @pytest.mark.parametrize("each", ["1", "3"])
 def test_a_traceback_is_logged_with_pid_and_peer(serve: Serve, each: str) -> None:
-    server = forkserve(serve, "failing:obeys", "-k", each)
+    server = serve("-k", each, handler="failing:obeys")
     server.expects_traceback = True
     pid, peer, answer = fail(server, "raises")
     assert answer == b""
@@ -74,7 +74,7 @@ def test_a_traceback_is_logged_with_pid_and_peer(serve: Serve, each: str) -> Non
 
 
 def test_nobody_writes_a_line_of_the_log(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys")
+    server = serve(handler="failing:obeys")
     server.expects_traceback = True
     pid, _, _ = fail(server, "raises_badly")
     server.wait_for(rf"child wrote pid={pid}: \\x1b\[31msecond\n")
@@ -82,16 +82,16 @@ def test_nobody_writes_a_line_of_the_log(serve: Serve) -> None:
 
 
 def test_an_exit_with_words_says_them(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys")
+    server = serve(handler="failing:obeys")
     pid, _, _ = fail(server, "exits_with_words")
     server.wait_for(f"child wrote pid={pid}: the last words\n")
     assert "Traceback" not in server.log()
 
 
 def test_a_coroutine_that_raises_is_told_as_well(serve: Serve) -> None:
-    server = forkserve(serve, "coroutines:raises")
+    server = serve(handler="coroutines:raises")
     server.expects_traceback = True
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         connection.sendall(b"line\n")
         assert read_to_end(connection) == b""
     server.wait_for(r"child wrote pid=\d+: RuntimeError: the coroutine's own\n")
@@ -99,22 +99,22 @@ def test_a_coroutine_that_raises_is_told_as_well(serve: Serve) -> None:
 
 
 def test_a_factory_that_fails_is_told_as_well(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:Unbuildable")
+    server = serve(handler="protocols:Unbuildable")
     server.expects_traceback = True
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         assert read_to_end(connection) == b""
     server.wait_for(r"child wrote pid=\d+: .*RuntimeError: the factory's own\n")
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
 
 
 def test_a_handler_may_have_children_of_its_own(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "failing:obeys", launcher=launcher)
+    server = serve(handler="failing:obeys", launcher=launcher)
     assert fail(server, "forks")[2] == b"its child ended with 0"
 
 
 def test_a_handlers_child_may_outlive_it(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys")
-    with connect(server.address) as connection:
+    server = serve(handler="failing:obeys")
+    with server.connect() as connection:
         pid = server.child_of(connection)
         connection.sendall(b"forks_and_leaves")
         assert read(connection, 4) == b"left"
@@ -126,7 +126,7 @@ def test_a_handlers_child_may_outlive_it(serve: Serve) -> None:
 
 
 def test_what_a_handler_prints_is_found(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "failing:obeys", launcher=launcher)
+    server = serve(handler="failing:obeys", launcher=launcher)
     pid, _, answer = fail(server, "prints")
     assert answer == b"printed"
     server.wait_for(f"child wrote pid={pid}: this is printed\n")
@@ -135,8 +135,8 @@ def test_what_a_handler_prints_is_found(serve: Serve, launcher: str) -> None:
 
 
 def test_a_handler_that_floods_the_log_does_not_fill_it(serve: Serve) -> None:
-    server = forkserve(serve, "failing:obeys")
-    with connect(server.address) as bystander:
+    server = serve(handler="failing:obeys")
+    with server.connect() as bystander:
         talk(bystander)
         assert fail(server, "floods")[2] == b"flooded"
         talk(bystander, b"still here")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .clients import ask, connect, read, read_to_end, reset, talk
+from .clients import ask, read, read_to_end, reset, talk
 from .processes import children, wait_until
-from .serving import Serve, ask_json, forkserve
+from .serving import Serve, ask_json
 
 KNOWING = ["plain:who", "requests_of:Who", "coroutines:who", "protocols:who"]
 """One of each kind, that says who its peer is."""
@@ -22,8 +22,8 @@ KNOWING = ["plain:who", "requests_of:Who", "coroutines:who", "protocols:who"]
 def test_a_handler_knows_the_real_address_of_its_peer(
     serve: Serve, launcher: str, handler: str
 ) -> None:
-    server = forkserve(serve, handler, launcher=launcher)
-    with connect(server.address) as connection:
+    server = serve(handler=handler, launcher=launcher)
+    with server.connect() as connection:
         host, port = connection.getsockname()
         pid = server.child_of(connection)
         told = json.loads(read_to_end(connection))
@@ -34,8 +34,8 @@ def test_a_handler_knows_the_real_address_of_its_peer(
 
 @pytest.mark.parametrize("handler", ["plain:made.method", "coroutines:upper", "protocols:Upper"])
 def test_a_handler_talks_with_its_client(serve: Serve, handler: str) -> None:
-    server = forkserve(serve, handler)
-    with connect(server.address) as connection:
+    server = serve(handler=handler)
+    with server.connect() as connection:
         for word in (b"one", b"two words\n", b"a" * 100_000):
             connection.sendall(word)
             assert read(connection, len(word)) == word.upper()
@@ -46,14 +46,14 @@ def test_a_handler_talks_with_its_client(serve: Serve, handler: str) -> None:
 @pytest.mark.parametrize("handler", ["plain:made", "requests_of:UpperBytes", "coroutines:upper"])
 def test_a_client_that_ends_its_side_gets_all_that_it_was_sent(serve: Serve, handler: str) -> None:
     question = b"much of it" * 100_000
-    assert ask(forkserve(serve, handler).address, question) == question.upper()
+    assert ask(serve(handler=handler).address, question) == question.upper()
 
 
 # Each kind's own
 
 
 def test_a_callable_learns_both_addresses_and_how_many_come_from_there(serve: Serve) -> None:
-    server = forkserve(serve, "plain:who")
+    server = serve(handler="plain:who")
     told = ask_json(server.address)
     assert told["peer"] == told["getpeername"] == told["info_peer"]
     assert tuple(told["info_local"]) == server.address
@@ -62,41 +62,41 @@ def test_a_callable_learns_both_addresses_and_how_many_come_from_there(serve: Se
 
 
 def test_a_callable_may_close_its_connection_itself(serve: Serve) -> None:
-    server = forkserve(serve, "plain:closes")
-    with connect(server.address) as connection:
+    server = serve(handler="plain:closes")
+    with server.connect() as connection:
         assert read_to_end(connection) == b"bye"
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
 
 
 def test_a_stream_request_handler_is_set_up_and_finished(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "requests_of:Upper", launcher=launcher)
+    server = serve(handler="requests_of:Upper", launcher=launcher)
     assert ask(server.address, b"one\ntwo\n") == b"welcome\nONE\nTWO\ngoodbye\n"
 
 
 def test_a_request_handler_finds_what_it_may_ask_of_its_server(serve: Serve) -> None:
-    server = forkserve(serve, "requests_of:Who")
+    server = serve(handler="requests_of:Who")
     told = ask_json(server.address)
     assert tuple(told["local"]) == server.address
     assert told["handler"] == "Who"
 
 
 def test_what_a_coroutine_has_written_is_sent_when_it_returns(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "coroutines:leaves", launcher=launcher)
-    with connect(server.address) as connection:
+    server = serve(handler="coroutines:leaves", launcher=launcher)
+    with server.connect() as connection:
         assert read_to_end(connection) == b"x" * 1_000_000
 
 
 def test_protocols_of_twisted_itself_are_served(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, ".twisted.protocols.wire:Echo", launcher=launcher)
-    with connect(server.address) as connection:
+    server = serve(handler=".twisted.protocols.wire:Echo", launcher=launcher)
+    with server.connect() as connection:
         connection.sendall(b"as it is")
         assert read(connection, 8) == b"as it is"
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
 
 
 def test_a_child_ends_when_its_protocols_connection_is_lost(serve: Serve) -> None:
-    server = forkserve(serve, ".twisted.protocols.wire:Chargen")
-    with connect(server.address) as connection:
+    server = serve(handler=".twisted.protocols.wire:Chargen")
+    with server.connect() as connection:
         assert len(read(connection, 1_000_000)) == 1_000_000
         pid = server.child_of(connection)
         assert pid in children(server.pid)
@@ -105,8 +105,8 @@ def test_a_child_ends_when_its_protocols_connection_is_lost(serve: Serve) -> Non
 
 
 def test_a_line_receiver_serves_and_hangs_up(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "protocols:Lines", launcher=launcher)
-    with connect(server.address) as connection:
+    server = serve(handler="protocols:Lines", launcher=launcher)
+    with server.connect() as connection:
         connection.sendall(b"alice\r\nbob\r\nbye\r\n")
         assert read_to_end(connection) == b"hello, alice\r\nhello, bob\r\n"
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
@@ -114,21 +114,21 @@ def test_a_line_receiver_serves_and_hangs_up(serve: Serve, launcher: str) -> Non
 
 @pytest.mark.parametrize("handler", ["protocols:who", "protocols:WhoFactory"])
 def test_a_factory_builds_for_the_real_address(serve: Serve, handler: str) -> None:
-    server = forkserve(serve, handler)
+    server = serve(handler=handler)
     told = ask_json(server.address)
     assert told["kind"] == "IPv4Address"
     assert told["peer"] == told["built_for"]
 
 
 def test_a_factory_that_refuses_closes_the_connection(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:Nobody")
+    server = serve(handler="protocols:Nobody")
     assert ask(server.address, b"") == b""
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
 
 
 def test_a_factory_is_started_and_stopped(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:Counting")
-    with connect(server.address) as connection:
+    server = serve(handler="protocols:Counting")
+    with server.connect() as connection:
         talk(connection)
     server.wait_for("factory started")
     server.wait_for("lost: ConnectionDone")
@@ -136,15 +136,15 @@ def test_a_factory_is_started_and_stopped(serve: Serve) -> None:
 
 
 def test_of_a_factory_nobody_hears_for_each_connection(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:WhoFactory", "--quiet")
+    server = serve("--quiet", handler="protocols:WhoFactory")
     ask_json(server.address)
     server.stop()
     assert "factory" not in server.log()
 
 
 def test_a_peer_that_has_gone_before_a_reactor_runs_is_no_fault(serve: Serve) -> None:
-    server = forkserve(serve, "protocols:Upper", launcher="spawn", spares=0)
-    reset(connect(server.address))
+    server = serve(handler="protocols:Upper", launcher="spawn", spares=0)
+    reset(server.connect())
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")
 
 
@@ -152,21 +152,21 @@ def test_a_peer_that_has_gone_before_a_reactor_runs_is_no_fault(serve: Serve) ->
 
 
 def test_forked_children_share_what_was_imported_once(serve: Serve) -> None:
-    server = forkserve(serve, "plain:who")
+    server = serve(handler="plain:who")
     told = [ask_json(server.address) for _ in range(6)]
     assert len({each["imported"] for each in told}) == 1
     assert len({each["pid"] for each in told}) == 6
 
 
 def test_spawned_children_import_for_themselves(serve: Serve) -> None:
-    server = forkserve(serve, "plain:who", launcher="spawn")
+    server = serve(handler="plain:who", launcher="spawn")
     told = [ask_json(server.address) for _ in range(3)]
     assert len({each["imported"] for each in told}) == 3
 
 
 @pytest.mark.parametrize("handler", ["plain:who", "requests_of:Who", "coroutines:who"])
 def test_a_child_serves_several_connections(serve: Serve, launcher: str, handler: str) -> None:
-    server = forkserve(serve, handler, "-k3", launcher=launcher, spares=0)
+    server = serve("-k3", handler=handler, launcher=launcher, spares=0)
     peers, pids = [], []
     for number in range(6):
         told = ask_json(server.address)
@@ -182,7 +182,7 @@ def test_a_child_serves_several_connections(serve: Serve, launcher: str, handler
 
 def test_a_handler_may_be_served_on_a_unix_socket(serve: Serve, folder: Path) -> None:
     path = str(folder / "socket")
-    forkserve(serve, "plain:who", listen=[f"unix:{path}"])
+    serve(handler="plain:who", listen=[f"unix:{path}"])
     told = ask_json(path)
     assert told["peer"] == ""
     assert told["info_local"] == path

@@ -16,14 +16,9 @@ import pytest
 from .certificates import Authority
 from .clients import ask
 from .commands import Unprivileged, twistd
-from .serving import Serve, forkserve, forkserve_program, refusal, refused
+from .serving import Serve, refusal, refused
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +76,7 @@ def test_a_handler_of_a_shape_that_cannot_serve(
     ("name", "answer"), [("greets", b"welcome"), ("tells", b"so it is"), ("Greeting", b"")]
 )
 def test_a_partial_of_a_handler_is_one_of_its_kind(serve: Serve, name: str, answer: bytes) -> None:
-    server = forkserve(serve, f"shapes:{name}")
+    server = serve(handler=f"shapes:{name}")
     assert ask(server.address, b"") == answer
 
 
@@ -114,7 +109,7 @@ def test_threads_of_a_spawned_handlers_module_are_noticed_as_well(folder: Path) 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_threads_that_ended_again_harm_nobody(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "joining:handle", launcher=launcher)
+    server = serve(handler="joining:handle", launcher=launcher)
     assert ask(server.address, b"") == b"here"
 
 
@@ -210,7 +205,7 @@ def test_a_program_without_its_dynamic_linker(folder: Path) -> None:
 
 def test_a_program_is_tried_without_being_run(serve: Serve, folder: Path) -> None:
     script = written(folder / "count", b"#!/bin/sh\necho run >> %s/runs\n" % bytes(folder))
-    server = forkserve_program(serve, str(script))
+    server = serve(program=[str(script)])
     assert not (folder / "runs").exists()
     ask(server.address, b"")
     server.wait_for("child ended")

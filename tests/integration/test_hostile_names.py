@@ -14,7 +14,7 @@ import pytest
 
 from .clients import ask, connect, read_to_end
 from .harness import LOOPBACK, Server
-from .serving import Serve, ask_json, forkserve, forkserve_program, python_program
+from .serving import Serve, ask_json, python_program
 from .test_proxy_protocol import v2
 
 TELL = python_program("print(json.dumps(dict(os.environ)))")
@@ -55,7 +55,7 @@ def test_a_program_serves_peers_whatever_their_abstract_names_are(
     serve: Serve, chdir: bool
 ) -> None:
     more = program_server(chdir)
-    server = forkserve_program(serve, *TELL, listen=["unix:socket", LOOPBACK], **more)
+    server = serve(program=TELL, listen=["unix:socket", LOOPBACK], **more)
     for name, told in NAMES:
         assert json.loads(say(server, name))["UNIXREMOTEPATH"] == told
         port = int(server.addresses[1].rpartition(":")[2])
@@ -63,7 +63,7 @@ def test_a_program_serves_peers_whatever_their_abstract_names_are(
 
 
 def test_a_handler_is_told_an_abstract_name_as_accept_gives_it(serve: Serve) -> None:
-    server = forkserve(serve, "plain:who_in_repr", listen=["unix:socket"])
+    server = serve(handler="plain:who_in_repr", listen=["unix:socket"])
     for name, _ in NAMES:
         assert say(server, name).decode() == ascii(name)
 
@@ -72,7 +72,7 @@ def test_a_handler_is_told_an_abstract_name_as_accept_gives_it(serve: Serve) -> 
 def test_a_program_serves_peers_of_a_proxys_unix_socket_whatever_they_are_called(
     serve: Serve, chdir: bool
 ) -> None:
-    server = forkserve_program(serve, *TELL, **program_server(chdir, "--proxy-protocol"))
+    server = serve(program=TELL, **program_server(chdir, "--proxy-protocol"))
     for path, told in [
         *NAMES,
         (b"/run/a.sock", "/run/a.sock"),
@@ -87,7 +87,7 @@ def test_a_program_serves_peers_of_a_proxys_unix_socket_whatever_they_are_called
 def test_the_log_shows_the_name_that_a_proxy_tells_with_nothing_that_could_be_a_line(
     serve: Serve,
 ) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     for path, shown in [
         (b"/run/a.sock", r"unix:/run/a\.sock"),
         (b"\0a\0b", r"unix:@a\\x00b"),
@@ -101,14 +101,14 @@ def test_the_log_shows_the_name_that_a_proxy_tells_with_nothing_that_could_be_a_
 def test_each_name_that_a_proxy_tells_is_a_source_and_peers_without_one_are_the_proxys(
     serve: Serve,
 ) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol", "--max-per-source=1")
-    with connect(server.address) as first:
+    server = serve("--proxy-protocol", "--max-per-source=1", handler="plain:upper")
+    with server.connect() as first:
         first.sendall(unix_header(b"/run/a") + b"x")
         assert first.recv(1) == b"X"
         assert ask(server.address, unix_header(b"/run/b") + b"x") == b"X"
         assert ask(server.address, unix_header(b"/run/a")) == b""
         server.wait_for("connection refused peer=unix:/run/a reason='has 1 connections'")
-        with connect(server.address) as unnamed:
+        with server.connect() as unnamed:
             unnamed.sendall(unix_header(b"") + b"x")
             assert unnamed.recv(1) == b"X"
             port = unnamed.getsockname()[1]
@@ -119,11 +119,11 @@ def test_each_name_that_a_proxy_tells_is_a_source_and_peers_without_one_are_the_
 def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer_everywhere(serve: Serve, kind: str) -> None:
     listen = ["tcp6:0:interface=\\:\\:"]
     if ":" in kind:
-        server = forkserve(serve, kind, listen=listen)
+        server = serve(handler=kind, listen=listen)
     elif kind == "program":
-        server = forkserve_program(serve, *TELL, listen=listen)
+        server = serve(program=TELL, listen=listen)
     else:
-        server = forkserve_program(serve, *TELL, listen=listen, **program_server(True))
+        server = serve(program=TELL, listen=listen, **program_server(True))
     port = int(server.addresses[0].rpartition(":")[2])
     with connect(("127.0.0.1", port)) as peer:
         ours = peer.getsockname()

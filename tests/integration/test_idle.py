@@ -5,11 +5,11 @@ A server that has nothing to do does nothing: no process of it wakes up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from .clients import ask
 from .harness import Server
 from .processes import children, status, ticks, wait_until
+from .serving import Serve
 
 WINDOW = 6.0
 """Seconds of observation.  Whether somebody sleeps can only be seen by watching for a
@@ -30,7 +30,7 @@ def activity(servers: list[Server]) -> dict[int, tuple[int, str, str]]:
     }
 
 
-def test_an_idle_server_sleeps(serve: Callable[..., Server]) -> None:
+def test_an_idle_server_sleeps(serve: Serve) -> None:
     servers = [serve(launcher=launcher, spares=3) for launcher in ("fork", "spawn")]
     servers.append(serve("-k2", spares=3))
     for server in servers:

@@ -10,27 +10,18 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .certificates import Authority
-from .clients import connect, read, read_to_end, talk
-from .commands import Unprivileged, twistd
+from .clients import read, read_to_end, talk
+from .commands import Unprivileged, environment, twistd
 from .harness import Server
 from .processes import DEADLINE, state, status, wait_until
-from .serving import (
-    Serve,
-    ask_json,
-    environment,
-    forkserve,
-    forkserve_program,
-    need,
-    python_program,
-    refused,
-)
+from .serving import Serve, ask_json, need, python_program, refused
 
 HANDLER = '''
 """Uses more than it should, in the way that it is told to."""
@@ -145,8 +136,12 @@ def obeys(connection, peer):
 '''
 
 
+StartLimited = Callable[..., Server]
+"""Starts a server with the handler above; its options are given."""
+
+
 @pytest.fixture
-def limited(serve: Serve, folder: Path) -> Serve:
+def limited(serve: Serve, folder: Path) -> StartLimited:
     """Start a server with the handler above; its options are given."""
     (folder / "hungry.py").write_text(HANDLER)
     scratch = folder / "scratch"
@@ -155,14 +150,14 @@ def limited(serve: Serve, folder: Path) -> Serve:
 
     def start(*options: str, **more: Any) -> Server:
         variables = {"PYTHONPATH": str(folder), "SCRATCH": str(scratch)}
-        return forkserve(serve, ".hungry:obeys", *options, env=variables, **more)
+        return serve(*options, handler=".hungry:obeys", env=variables, **more)
 
     return start
 
 
 def order(server: Server, what: str) -> socket.socket:
     """A connection whose handler has been told what to do."""
-    connection = connect(server.address)
+    connection = server.connect()
     connection.sendall(what.encode() + b"\n")
     return connection
 
@@ -198,7 +193,9 @@ def wait_until_gone(pids: Iterable[int]) -> None:
 # Time
 
 
-def test_a_session_ends_in_its_time_however_busy_it_is(limited: Serve, launcher: str) -> None:
+def test_a_session_ends_in_its_time_however_busy_it_is(
+    limited: StartLimited, launcher: str
+) -> None:
     server = limited("--session-timeout=1", launcher=launcher)
     with order(server, "") as connection:
         pid = server.child_of(connection)
@@ -217,7 +214,7 @@ def test_a_session_ends_in_its_time_however_busy_it_is(limited: Serve, launcher:
 
 @pytest.mark.parametrize("what", ["multiplies", "leads"])
 def test_the_whole_process_group_ends_with_a_session(
-    limited: Serve, launcher: str, what: str
+    limited: StartLimited, launcher: str, what: str
 ) -> None:
     server = limited("--session-timeout=3", "--grace=0.5", launcher=launcher)
     with order(server, what) as connection:
@@ -245,12 +242,9 @@ child = os.fork()
 if not child: os.write(1, b"%d %d\\n" % (parent, os.getpid()))
 while True: signal.pause()
 """
-    server = forkserve_program(
-        serve, *python_program("exec(os.environ['CODE'])"),
-        options=["--session-timeout=5", "--grace=0.5"], env={"CODE": code}, spares=0,
-        launcher="spawn",
-    )  # fmt: skip
-    with connect(server.address) as connection:
+    program = python_program("exec(os.environ['CODE'])")
+    server = serve("--session-timeout=5", "--grace=0.5", program=program, env={"CODE": code})
+    with server.connect() as connection:
         family = [int(pid) for pid in connection.makefile("rb").readline().split()]
         line = ending(server, connection)
         wait_until_gone(family)
@@ -258,7 +252,7 @@ while True: signal.pause()
     assert line.endswith(" limit=session-timeout")
 
 
-def test_other_sessions_do_not_notice(limited: Serve) -> None:
+def test_other_sessions_do_not_notice(limited: StartLimited) -> None:
     server = limited("--session-timeout=3", "--grace=0.2")
     with order(server, "multiplies") as doomed:
         family = [int(pid) for pid in doomed.makefile("rb").readline().split()]
@@ -270,7 +264,7 @@ def test_other_sessions_do_not_notice(limited: Serve) -> None:
 
 
 def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
-    limited: Serve, launcher: str
+    limited: StartLimited, launcher: str
 ) -> None:
     server = limited("--idle-timeout=6", launcher=launcher)
     with (
@@ -298,9 +292,8 @@ def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
 
 
 def test_an_idle_program_ends_too(serve: Serve) -> None:
-    server = forkserve_program(serve, "cat", options=["--idle-timeout=3"], spares=0,
-                               launcher="spawn")  # fmt: skip
-    with connect(server.address) as connection:
+    server = serve("--idle-timeout=3", program=["cat"], spares=0, launcher="spawn")  # fmt: skip
+    with server.connect() as connection:
         connection.sendall(b"hello")
         assert read(connection, 5) == b"hello"
         assert connection.recv(1) == b""
@@ -310,7 +303,7 @@ def test_an_idle_program_ends_too(serve: Serve) -> None:
 def test_an_idle_peer_that_never_said_anything_ends_too(serve: Serve, launcher: str) -> None:
     server = serve("--idle-timeout=0.5", "-k3", launcher=launcher)
     for _ in range(2):
-        with connect(server.address) as connection:
+        with server.connect() as connection:
             assert connection.recv(1) == b""
             assert ending(server, connection).endswith(" limit=idle-timeout")
 
@@ -327,7 +320,7 @@ def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
         f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}",
         "--handshake-timeout=0.5", "--penalty=10000",
     )  # fmt: skip
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         pid = server.child_of(silent)
         assert silent.recv(1) == b""
         server.wait_for(f"child wrote pid={pid}: .*the TLS handshake took too long\n")
@@ -339,7 +332,7 @@ def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
 
 def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -> None:
     server = serve("--proxy-protocol", "--handshake-timeout=0.5")
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         assert silent.recv(1) == b""
     server.wait_for(r"connection refused peer=\S+ reason='no PROXY header in time'")
 
@@ -347,7 +340,7 @@ def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -
 # The system's limits
 
 
-def test_cpu_time_is_limited(limited: Serve, launcher: str) -> None:
+def test_cpu_time_is_limited(limited: StartLimited, launcher: str) -> None:
     server = limited("--cpu-seconds=1", launcher=launcher)
     with order(server, "spins") as connection, order(server, "") as other:
         assert connection.recv(1) == b""
@@ -357,7 +350,7 @@ def test_cpu_time_is_limited(limited: Serve, launcher: str) -> None:
     assert line.endswith(" limit=cpu-seconds")
 
 
-def test_memory_is_limited(limited: Serve, launcher: str) -> None:
+def test_memory_is_limited(limited: StartLimited, launcher: str) -> None:
     server = limited("--memory=1G", launcher=launcher)
     server.expects_traceback = True
     with order(server, "eats") as connection:
@@ -370,12 +363,12 @@ def test_memory_is_limited(limited: Serve, launcher: str) -> None:
     assert tell(server)["memory"] == [1 << 30, 1 << 30]
 
 
-def test_open_files_are_limited(limited: Serve, launcher: str) -> None:
+def test_open_files_are_limited(limited: StartLimited, launcher: str) -> None:
     server = limited("--open-files=20", launcher=launcher)
     assert answer(server, "opens") == b"24 20"
 
 
-def test_the_size_of_files_is_limited(limited: Serve, folder: Path, launcher: str) -> None:
+def test_the_size_of_files_is_limited(limited: StartLimited, folder: Path, launcher: str) -> None:
     server = limited("--file-size=64K", launcher=launcher)
     server.expects_traceback = True
     with order(server, "writes") as connection:
@@ -386,7 +379,7 @@ def test_the_size_of_files_is_limited(limited: Serve, folder: Path, launcher: st
     assert (folder / "scratch").stat().st_size == 64 * 1024
 
 
-def test_files_that_may_not_grow_at_all_do_not(limited: Serve, folder: Path) -> None:
+def test_files_that_may_not_grow_at_all_do_not(limited: StartLimited, folder: Path) -> None:
     server = limited("--file-size=0")
     server.expects_traceback = True
     with order(server, "writes") as connection:
@@ -399,10 +392,8 @@ def test_a_program_that_writes_too_much_is_told_of_by_the_limits_name(
     serve: Serve, folder: Path
 ) -> None:
     path = folder / "written"
-    server = forkserve_program(
-        serve, "dd", "if=/dev/zero", f"of={path}", "bs=4096", options=["--file-size=64K"]
-    )
-    with connect(server.address) as connection:
+    server = serve("--file-size=64K", program=["dd", "if=/dev/zero", f"of={path}", "bs=4096"])
+    with server.connect() as connection:
         assert connection.recv(1) == b""
         line = ending(server, connection)
     assert line.startswith("signal=SIGXFSZ")
@@ -410,7 +401,7 @@ def test_a_program_that_writes_too_much_is_told_of_by_the_limits_name(
     assert path.stat().st_size == 64 * 1024
 
 
-def test_priority_and_umask_are_the_childs_alone(limited: Serve, launcher: str) -> None:
+def test_priority_and_umask_are_the_childs_alone(limited: StartLimited, launcher: str) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     server = limited("--nice=7", "--umask=027", launcher=launcher)
     told = tell(server)
@@ -418,19 +409,19 @@ def test_priority_and_umask_are_the_childs_alone(limited: Serve, launcher: str) 
     assert os.getpriority(os.PRIO_PROCESS, server.pid) == before
 
 
-def test_a_umask_of_nothing_is_one_too(limited: Serve) -> None:
+def test_a_umask_of_nothing_is_one_too(limited: StartLimited) -> None:
     server = limited("--umask=000")
     assert tell(server)["umask"] == 0
 
 
-def test_without_options_nothing_is_limited(limited: Serve, launcher: str) -> None:
+def test_without_options_nothing_is_limited(limited: StartLimited, launcher: str) -> None:
     told = tell(limited(launcher=launcher))
     assert told["memory"] == [-1, -1]
     assert told["no_new_privs"] == "0"
     assert told["uids"] == [os.getuid()] * 3
 
 
-def test_no_new_privileges_may_be_had_alone(limited: Serve, launcher: str) -> None:
+def test_no_new_privileges_may_be_had_alone(limited: StartLimited, launcher: str) -> None:
     told = tell(limited("--no-new-privs", launcher=launcher))
     assert told["no_new_privs"] == "1"
     assert told["uids"] == [os.getuid()] * 3
@@ -438,14 +429,14 @@ def test_no_new_privileges_may_be_had_alone(limited: Serve, launcher: str) -> No
 
 def test_limits_bind_programs_too(serve: Serve) -> None:
     code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE), os.umask(0))"
-    server = forkserve_program(
-        serve, *python_program(code), options=["--open-files=33", "--umask=77", "--nice=5"]
-    )
-    with connect(server.address) as connection:
+    server = serve("--open-files=33", "--umask=77", "--nice=5", program=python_program(code))
+    with server.connect() as connection:
         assert read_to_end(connection) == b"(33, 33) 63\n"
 
 
-def test_limits_bind_every_connection_of_a_child_that_lives_on(limited: Serve) -> None:
+def test_limits_bind_every_connection_of_a_child_that_lives_on(
+    limited: StartLimited,
+) -> None:
     server = limited("--open-files=30", "--umask=027", "-k3")
     assert [tell(server)["open_files"] for _ in range(4)] == [[30, 30]] * 4
 
@@ -453,7 +444,7 @@ def test_limits_bind_every_connection_of_a_child_that_lives_on(limited: Serve) -
 # What the log says
 
 
-def test_the_log_tells_what_each_connection_has_used(limited: Serve) -> None:
+def test_the_log_tells_what_each_connection_has_used(limited: StartLimited) -> None:
     server = limited()
     with order(server, "burns") as busy, order(server, "") as lazy:
         assert busy.recv(1) == b""
@@ -478,7 +469,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others
 
 
 @as_root
-def test_children_are_somebody_else_for_good(limited: Serve, launcher: str) -> None:
+def test_children_are_somebody_else_for_good(limited: StartLimited, launcher: str) -> None:
     server = limited("--user=nobody", launcher=launcher)
     told = tell(server)
     assert told["uids"] == [65534] * 3
@@ -492,33 +483,37 @@ def test_children_are_somebody_else_for_good(limited: Serve, launcher: str) -> N
 
 
 @as_root
-def test_a_group_may_be_another_than_the_users(limited: Serve, launcher: str) -> None:
+def test_a_group_may_be_another_than_the_users(limited: StartLimited, launcher: str) -> None:
     told = tell(limited("--user=nobody", "--group=daemon", launcher=launcher))
     assert (told["uids"], told["gids"], told["groups"]) == ([65534] * 3, [1] * 3, [])
 
 
 @as_root
-def test_a_group_alone_leaves_the_user(limited: Serve) -> None:
+def test_a_group_alone_leaves_the_user(limited: StartLimited) -> None:
     told = tell(limited("--group=daemon"))
     assert (told["uids"], told["gids"], told["groups"]) == ([0] * 3, [1] * 3, [])
 
 
 @as_root
 def test_programs_are_somebody_else_too(serve: Serve) -> None:
-    server = forkserve_program(serve, "/usr/bin/id", options=["--user=nobody"])
-    with connect(server.address) as connection:
+    server = serve("--user=nobody", program=["/usr/bin/id"])
+    with server.connect() as connection:
         said = read_to_end(connection).decode()
     assert re.fullmatch(r"uid=65534\(nobody\) gid=65534\(\w+\) groups=65534\(\w+\)\n", said)
 
 
 @as_root
-def test_every_connection_of_a_child_that_lives_on_is_the_users(limited: Serve) -> None:
+def test_every_connection_of_a_child_that_lives_on_is_the_users(
+    limited: StartLimited,
+) -> None:
     server = limited("--user=nobody", "-k3")
     assert [tell(server)["uids"][0] for _ in range(4)] == [65534] * 4
 
 
 @as_root
-def test_what_a_child_of_another_user_says_last_is_logged(limited: Serve, launcher: str) -> None:
+def test_what_a_child_of_another_user_says_last_is_logged(
+    limited: StartLimited, launcher: str
+) -> None:
     server = limited("--user=nobody", launcher=launcher)
     server.expects_traceback = True
     with order(server, "raises_something_unknown") as connection:
@@ -529,7 +524,7 @@ def test_what_a_child_of_another_user_says_last_is_logged(limited: Serve, launch
 
 
 @as_root
-def test_time_limits_end_children_of_another_user(limited: Serve, launcher: str) -> None:
+def test_time_limits_end_children_of_another_user(limited: StartLimited, launcher: str) -> None:
     server = limited("--user=nobody", "--session-timeout=3", "--grace=0.5", launcher=launcher)
     with order(server, "multiplies") as connection:
         family = [int(pid) for pid in connection.makefile("rb").readline().split()]
@@ -538,14 +533,14 @@ def test_time_limits_end_children_of_another_user(limited: Serve, launcher: str)
 
 
 @as_root
-def test_the_number_of_a_users_processes_is_limited(limited: Serve, launcher: str) -> None:
+def test_the_number_of_a_users_processes_is_limited(limited: StartLimited, launcher: str) -> None:
     # a user that nobody else is: there may be other processes of nobody's
     server = limited("--user=games", "--processes=1", launcher=launcher)
     assert answer(server, "forks") == b"11"
 
 
 @as_root
-def test_without_that_limit_a_user_may_fork(limited: Serve) -> None:
+def test_without_that_limit_a_user_may_fork(limited: StartLimited) -> None:
     assert answer(limited("--user=games"), "forks") == b"forked"
 
 

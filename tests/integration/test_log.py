@@ -7,24 +7,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from . import applications
-from .applications import Application, Start
-from .clients import ask, connect, read_to_end, talk
+from .applications import Application
+from .clients import ask, read_to_end, talk
 from .commands import twistd
-from .harness import LOOPBACK, Server
+from .harness import LOOPBACK
 from .processes import wait_until
+from .serving import Serve
 
-run = applications.run
 
-
-def test_quiet_leaves_out_the_lines_of_every_connection(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_quiet_leaves_out_the_lines_of_every_connection(serve: Serve, launcher: str) -> None:
     server = serve("--quiet", launcher=launcher)
     before = server.log()
     for _ in range(10):
@@ -33,7 +28,7 @@ def test_quiet_leaves_out_the_lines_of_every_connection(
     assert server.log() == before
 
 
-def test_quiet_with_children_that_live_on(serve: Callable[..., Server], launcher: str) -> None:
+def test_quiet_with_children_that_live_on(serve: Serve, launcher: str) -> None:
     server = serve("-q", "-k2", launcher=launcher)
     before = server.log()
     for _ in range(6):
@@ -44,12 +39,10 @@ def test_quiet_with_children_that_live_on(serve: Callable[..., Server], launcher
         assert word not in server.log()
 
 
-def test_a_child_that_is_killed_is_logged_even_if_quiet(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_a_child_that_is_killed_is_logged_even_if_quiet(serve: Serve, launcher: str) -> None:
     server = serve("-q", launcher=launcher, spares=1)
     (pid,) = server.spares()
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         host, port = client.getsockname()
         os.kill(pid, signal.SIGKILL)
@@ -57,9 +50,7 @@ def test_a_child_that_is_killed_is_logged_even_if_quiet(
         server.wait_for(f"child ended peer={host}:{port} pid={pid} signal=SIGKILL seconds=")
 
 
-def test_print_writes_what_comes_to_standard_output(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_print_writes_what_comes_to_standard_output(serve: Serve, launcher: str) -> None:
     server = serve("--print", launcher=launcher)
     question = b"every byte: " + bytes(range(256)) + b"\nand no more\n"
     assert ask(server.address, question) == question.upper()
@@ -84,9 +75,9 @@ def _printing(folder: Path, where: str, launcher: str) -> Application:
 
 @pytest.mark.parametrize("where", _TO)
 def test_connections_are_answered_though_nothing_can_be_printed(
-    run: Start, launcher: str, where: str
+    serve: Serve, launcher: str, where: str
 ) -> None:
-    server = run(_printing, where=where, launcher=launcher)
+    server = serve.application(_printing, where=where, launcher=launcher)
     for number in range(5):
         assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0", times=5)
@@ -97,7 +88,7 @@ def test_connections_are_answered_though_nothing_can_be_printed(
     assert len(told) == (1 if launcher == "fork" else 5)
 
 
-def test_nothing_that_comes_is_written_unless_asked_for(serve: Callable[..., Server]) -> None:
+def test_nothing_that_comes_is_written_unless_asked_for(serve: Serve) -> None:
     server = serve()
     assert ask(server.address, b"not for the log\n") == b"NOT FOR THE LOG\n"
     server.wait_for("child ended")

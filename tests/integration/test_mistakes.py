@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import pytest
 
 from .clients import ask
 from .commands import Unprivileged, limited, twistd
-from .harness import LOOPBACK, Server
-from .serving import refusal
+from .harness import LOOPBACK
+from .serving import Serve, refusal
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
@@ -170,7 +169,7 @@ def test_a_unix_socket_where_there_is_a_folder(folder: Path) -> None:
     assert f"unix:{path}: there is a folder; it takes a path where" in line
 
 
-def test_a_unix_socket_that_is_in_use(serve: Callable[..., Server], folder: Path) -> None:
+def test_a_unix_socket_that_is_in_use(serve: Serve, folder: Path) -> None:
     path = folder / "socket"
     serve(listen=[f"unix:{path}"])
     place = folder / "another"
@@ -222,7 +221,7 @@ def test_a_unix_socket_whose_path_is_too_long(folder: Path) -> None:
     "options", [[], ["--connections-per-child=2"], ["--launcher=spawn"], ["--quiet"]]
 )
 def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
-    folder: Path, serve: Callable[..., Server], options: list[str]
+    folder: Path, serve: Serve, options: list[str]
 ) -> None:
     limits = limited(200, 500)
     line = refused(folder, *("-l", LOOPBACK, "--max-children=5000", *options), before=limits)

@@ -13,15 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from . import applications
-from .applications import Application, Start
-from .clients import connect, read_to_end
+from .applications import Application
+from .clients import read_to_end
 from .commands import twistd
 from .harness import LOOPBACK
 from .processes import children, state, wait_until
-from .serving import need
-
-run = applications.run
+from .serving import Serve, need
 
 _SUBREAPER = (
     "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0;"
@@ -50,13 +47,13 @@ def _server(folder: Path, program: str, *before: str) -> Application:
 @pytest.mark.parametrize("how", [_subreaper, _first_process], ids=["subreaper", "first process"])
 @pytest.mark.parametrize("leads", ["", "setsid"])
 def test_orphans_are_waited_for_and_exit_statuses_are_kept(
-    run: Start, how: Callable[..., Application], leads: str
+    serve: Serve, how: Callable[..., Application], leads: str
 ) -> None:
-    application = run(how, _PROGRAM.format(leads))
+    application = serve.application(how, _PROGRAM.format(leads))
     server = application.pid if how is _subreaper else children(application.pid).pop()
     clients = []
     for number in range(5):
-        clients.append(connect(application.address))
+        clients.append(application.connect())
         application.wait_for(r"child ended peer=\S+ pid=\d+ exit=3", times=number + 1)
     orphans = children(server)
     wait_until(lambda: {*map(state, orphans)} == {"S"}, "five orphans that wait")
@@ -65,7 +62,7 @@ def test_orphans_are_waited_for_and_exit_statuses_are_kept(
         client.close()
     wait_until(lambda: {*map(state, orphans)} == {""}, "all orphans to be waited for")
     # and connections go on being served, and told about
-    with connect(application.address) as another:
+    with application.connect() as another:
         application.wait_for(r"child ended peer=\S+ pid=\d+ exit=3", times=6)
         another.shutdown(1)
         assert read_to_end(another) == b""

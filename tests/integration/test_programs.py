@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from .clients import ask, connect, read, read_to_end
-from .serving import Serve, ask_json, forkserve_program, python_program
+from .clients import ask, read, read_to_end
+from .serving import Serve, ask_json, python_program
 
 WAYS: dict[str, dict[str, Any]] = {
     "direct": {},
@@ -38,15 +38,15 @@ def way(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def tells(serve: Serve, *arguments: str, **more: Any) -> dict[str, Any]:
     """What a program says of itself."""
-    server = forkserve_program(serve, *python_program(TELL), *arguments, **more)
+    server = serve(program=[*python_program(TELL), *arguments], **more)
     return ask_json(server.address)
 
 
 def test_a_program_talks_over_its_standard_input_and_output(
     serve: Serve, way: dict[str, Any]
 ) -> None:
-    server = forkserve_program(serve, "cat", **way)
-    with connect(server.address) as connection:
+    server = serve(program=["cat"], **way)
+    with server.connect() as connection:
         for word in (b"one", b"two", b"x" * 100_000):
             connection.sendall(word)
             assert read(connection, len(word)) == word
@@ -56,8 +56,8 @@ def test_a_program_talks_over_its_standard_input_and_output(
 
 
 def test_many_connections_have_a_program_each(serve: Serve) -> None:
-    server = forkserve_program(serve, "cat", options=["-c20"])
-    clients = [connect(server.address) for _ in range(20)]
+    server = serve("-c20", program=["cat"])
+    clients = [server.connect() for _ in range(20)]
     assert len({server.child_of(client) for client in clients}) == 20
     for number, client in enumerate(clients):
         client.sendall(b"%d\n" % number)
@@ -67,8 +67,8 @@ def test_many_connections_have_a_program_each(serve: Serve) -> None:
 
 
 def test_a_program_is_told_about_its_connection(serve: Serve) -> None:
-    server = forkserve_program(serve, *python_program(TELL))
-    with connect(server.address) as connection:
+    server = serve(program=python_program(TELL))
+    with server.connect() as connection:
         host, port = connection.getsockname()
         told = json.loads(read_to_end(connection))
     expected = {
@@ -87,17 +87,17 @@ def test_a_program_is_told_about_its_connection(serve: Serve) -> None:
 
 def test_a_program_is_told_how_many_come_from_its_host(serve: Serve) -> None:
     program = ["sh", "-c", "echo $TCPCONNNUM; exec cat"]
-    server = forkserve_program(serve, *program)
-    with connect(server.address) as first, connect(server.address) as second:
+    server = serve(program=program)
+    with server.connect() as first, server.connect() as second:
         numbers = {read(client, 2) for client in (first, second)}
         assert numbers == {b"1\n", b"2\n"}
     server.wait_for("child ended peer", 2)
-    with connect(server.address) as third:
+    with server.connect() as third:
         assert read(third, 2) == b"1\n"
 
 
 def test_a_program_on_ipv6_is_told_so(serve: Serve) -> None:
-    server = forkserve_program(serve, *python_program(TELL), listen=[r"tcp6:0:interface=\:\:1"])
+    server = serve(program=python_program(TELL), listen=[r"tcp6:0:interface=\:\:1"])
     told = ask_json(server.address)["env"]
     assert (told["PROTO"], told["TCPLOCALIP"], told["TCPREMOTEIP"]) == ("TCP", "::1", "::1")
     assert told["TCPLOCALPORT"] == str(server.address[1])
@@ -105,7 +105,7 @@ def test_a_program_on_ipv6_is_told_so(serve: Serve) -> None:
 
 def test_a_program_on_a_unix_socket_is_told_so(serve: Serve, folder: Path) -> None:
     path = str(folder / "socket")
-    forkserve_program(serve, *python_program(TELL), listen=[f"unix:{path}"])
+    serve(program=python_program(TELL), listen=[f"unix:{path}"])
     told = ask_json(path)["env"]
     assert told["PROTO"] == "UNIX"
     assert told["UNIXLOCALPATH"] == path
@@ -137,9 +137,7 @@ def test_a_program_has_variables_of_its_own(serve: Serve) -> None:
 
 
 def test_a_program_may_have_nothing_of_the_servers_environment(serve: Serve) -> None:
-    server = forkserve_program(
-        serve, "env", options=["--clear-env", "--env", "COLOUR=red"], env={"SHAPE": "round"}
-    )
+    server = serve("--clear-env", "--env", "COLOUR=red", program=["env"], env={"SHAPE": "round"})
     names = {line.partition(b"=")[0].decode() for line in ask(server.address, b"").splitlines()}
     addresses = {"TCPLOCALIP", "TCPLOCALPORT", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPCONNNUM"}
     assert names == {"PROTO", "REMOTE_ADDR", "REMOTE_PORT", "COLOUR", *addresses}
@@ -158,15 +156,15 @@ def test_a_program_named_by_a_relative_path_is_found_from_any_folder(
     script = folder / "script"
     script.write_text("#!/bin/sh\nexec pwd\n")
     script.chmod(0o755)
-    server = forkserve_program(serve, "../script", options=["--chdir", "/"], launcher="fork")
+    server = serve("--chdir", "/", program=["../script"], launcher="fork")
     assert ask(server.address, b"") == b"/\n"
 
 
 def test_what_a_program_writes_to_standard_error_is_logged(
     serve: Serve, way: dict[str, Any]
 ) -> None:
-    server = forkserve_program(serve, "sh", "-c", "echo oh no >&2; exit 3", **way)
-    with connect(server.address) as connection:
+    server = serve(program=["sh", "-c", "echo oh no >&2; exit 3"], **way)
+    with server.connect() as connection:
         pid = server.child_of(connection)
         assert read_to_end(connection) == b""
     server.wait_for(rf"child wrote pid={pid}: oh no\n")
@@ -178,7 +176,7 @@ def test_the_log_tells_a_programs_peak_memory_where_that_is_not_the_servers(
 ) -> None:
     mebibytes = 128
     code = f"block = b'x' * ({mebibytes} << 20) if sys.stdin.read(1) == 'm' else b''"
-    server = forkserve_program(serve, *python_program(code))
+    server = serve(program=python_program(code))
     assert ask(server.address, b"more") == ask(server.address, b"less") == b""
     server.wait_for("child ended", times=2)
     lines = [line for line in server.log().splitlines() if "child ended" in line]
@@ -191,7 +189,7 @@ def test_the_log_tells_a_programs_peak_memory_where_that_is_not_the_servers(
 
 
 def test_a_program_that_dies_of_a_signal_is_told_so(serve: Serve) -> None:
-    server = forkserve_program(serve, "sh", "-c", "kill -TERM $$")
+    server = serve(program=["sh", "-c", "kill -TERM $$"])
     assert ask(server.address, b"") == b""
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM")
 
@@ -203,7 +201,7 @@ def test_signals_are_as_at_the_start_of_the_world(
     serve: Serve, way: dict[str, Any], before: list[str]
 ) -> None:
     """Python ignores SIGPIPE, and a program would inherit that: ``yes | head`` were endless."""
-    server = forkserve_program(serve, "cat", "/proc/self/status", before=before, **way)
+    server = serve(program=["cat", "/proc/self/status"], before=before, **way)
     lines = ask(server.address, b"").decode()
     masks = {name: int(mask, 16) for name, mask in re.findall(r"Sig(\w+):\s+(\w+)", lines)}
     # posix_spawn(3) leaves two signals ignored that are the C library's own
@@ -213,8 +211,8 @@ def test_signals_are_as_at_the_start_of_the_world(
 
 def test_a_program_whose_client_has_gone_dies_of_sigpipe(serve: Serve) -> None:
     # a reset comes first, which the shell does not mind
-    server = forkserve_program(serve, "sh", "-c", "while :; do echo y; done")
-    with connect(server.address) as connection:
+    server = serve(program=["sh", "-c", "while :; do echo y; done"])
+    with server.connect() as connection:
         assert read(connection, 4) == b"y\ny\n"
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGPIPE")
 
@@ -222,8 +220,8 @@ def test_a_program_whose_client_has_gone_dies_of_sigpipe(serve: Serve) -> None:
 def test_a_program_holds_its_standard_streams_and_nothing_else(
     serve: Serve, way: dict[str, Any]
 ) -> None:
-    server = forkserve_program(serve, "cat", **way)
-    with connect(server.address) as connection:
+    server = serve(program=["cat"], **way)
+    with server.connect() as connection:
         connection.sendall(b"x")
         assert read(connection, 1) == b"x"
         folder = Path(f"/proc/{server.child_of(connection)}/fd")
@@ -233,7 +231,7 @@ def test_a_program_holds_its_standard_streams_and_nothing_else(
 
 
 def test_a_program_has_a_blocking_connection(serve: Serve) -> None:
-    server = forkserve_program(serve, *python_program("print(os.get_blocking(0))"))
+    server = serve(program=python_program("print(os.get_blocking(0))"))
     assert ask(server.address, b"") == b"True\n"
 
 
@@ -243,7 +241,7 @@ def test_a_program_that_was_removed_is_told_and_nothing_else_happens(
     script = folder / "script"
     script.write_text("#!/bin/sh\necho here\n")
     script.chmod(0o755)
-    server = forkserve_program(serve, str(script))
+    server = serve(program=[str(script)])
     assert ask(server.address, b"") == b"here\n"
     script.rename(folder / "away")
     assert ask(server.address, b"") == b""
@@ -253,8 +251,8 @@ def test_a_program_that_was_removed_is_told_and_nothing_else_happens(
 
 
 def test_at_shutdown_a_program_is_terminated_after_the_grace(serve: Serve) -> None:
-    server = forkserve_program(serve, "cat", options=["--grace=0.1"])
-    with connect(server.address) as connection:
+    server = serve("--grace=0.1", program=["cat"])
+    with server.connect() as connection:
         pid = server.child_of(connection)
         server.kill()
         assert read_to_end(connection) == b""

@@ -18,7 +18,7 @@ import pytest
 from .certificates import Authority
 from .clients import Address, ask, connect, read_to_end
 from .processes import DEADLINE
-from .serving import Serve, forkserve, forkserve_program, python_program
+from .serving import Serve, python_program
 
 V1 = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n"
 
@@ -96,7 +96,7 @@ def in_log(host: str) -> str:
 
 
 def test_the_real_peer_is_the_peer_everywhere(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, "plain:who", "--proxy-protocol", launcher=launcher)
+    server = serve("--proxy-protocol", handler="plain:who", launcher=launcher)
     for header, host in TOLD.values():
         told = json.loads(ask(server.address, header))
         assert told["peer"] == told["info_peer"]
@@ -110,7 +110,7 @@ def test_the_real_peer_is_the_peer_everywhere(serve: Serve, launcher: str) -> No
 
 @pytest.mark.parametrize("handler", ["requests_of:Who", "coroutines:who", "protocols:who"])
 def test_every_kind_of_handler_knows_the_real_peer(serve: Serve, handler: str) -> None:
-    server = forkserve(serve, handler, "--proxy-protocol")
+    server = serve("--proxy-protocol", handler=handler)
     for header, host in TOLD.values():
         told = json.loads(all_of(server.address, header))
         assert told["peer"][:2] == [host, 4711]
@@ -121,7 +121,7 @@ def test_every_kind_of_handler_knows_the_real_peer(serve: Serve, handler: str) -
 
 def test_a_program_is_told_the_real_peer(serve: Serve) -> None:
     tell = python_program("print(json.dumps(dict(os.environ)))")
-    server = forkserve_program(serve, *tell, options=["--proxy-protocol"])
+    server = serve("--proxy-protocol", program=tell)
     for header, host in TOLD.values():
         told = json.loads(ask(server.address, header))
         assert (told["PROTO"], told["TCPREMOTEIP"], told["TCPREMOTEPORT"]) == ("TCP", host, "4711")
@@ -131,14 +131,14 @@ def test_a_program_is_told_the_real_peer(serve: Serve) -> None:
 
 @pytest.mark.parametrize("header", [V1, V2, V2_IPV6], ids=["1", "2", "2, IPv6"])
 def test_a_header_may_come_byte_by_byte(serve: Serve, header: bytes) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     pieces = [header[i : i + 1] for i in range(len(header))]
     assert all_of(server.address, *pieces, b"pay", b"load") == b"PAYLOAD"
     server.wait_for(r"handed over peer=(?:198\.51\.100\.7|\[2001:db8::7\]):4711")
 
 
 def test_not_a_byte_is_lost_that_comes_with_the_header(serve: Serve) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     payload = b"x\r\ny" * 50_000
     for header in (V1, V2, *SILENT.values()):
         assert all_of(server.address, header + payload) == payload.upper()
@@ -148,7 +148,7 @@ def test_not_a_byte_is_lost_that_comes_with_the_header(serve: Serve) -> None:
 
 
 def test_what_a_header_tells_besides_is_for_the_handler(serve: Serve) -> None:
-    server = forkserve(serve, "plain:who", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:who")
     header = v2(_ipv4(), (0x02, b"www.example.org"), (0x05, b"\0\1"), (0xE0, b""), (0xEE, b"mine"))
     told = json.loads(ask(server.address, header))
     assert told["extras"] == {
@@ -161,14 +161,14 @@ def test_what_a_header_tells_besides_is_for_the_handler(serve: Serve) -> None:
 
 @pytest.mark.parametrize("name", SILENT)
 def test_a_connection_of_the_proxys_own_has_the_proxy_as_its_peer(serve: Serve, name: str) -> None:
-    server = forkserve(serve, "plain:who", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:who")
     told = json.loads(ask(server.address, SILENT[name]))
     assert told["peer"] == told["getpeername"]
     assert tuple(told["info_local"]) == server.address
 
 
 def test_a_connection_without_a_good_header_is_closed_and_told(serve: Serve) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
+    server = serve("--proxy-protocol", handler="plain:upper")
     for number, (sent, told) in enumerate(BAD, 1):
         # from an address of its own, since refusals of one source share a line
         host = f"127.0.0.{number}"
@@ -189,9 +189,9 @@ def test_a_connection_without_a_good_header_is_closed_and_told(serve: Serve) -> 
 def test_who_sends_no_header_in_time_is_closed_and_others_are_served_meanwhile(
     serve: Serve,
 ) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol", "--handshake-timeout=1")
+    server = serve("--proxy-protocol", "--handshake-timeout=1", handler="plain:upper")
     began = time.monotonic()
-    with connect(server.address) as silent, connect(server.address) as slow:
+    with server.connect() as silent, server.connect() as slow:
         slow.sendall(V1[:10])
         assert ask(server.address, V1 + b"hello") == b"HELLO"
         early = "no PROXY header in time" not in server.log()
@@ -203,8 +203,8 @@ def test_who_sends_no_header_in_time_is_closed_and_others_are_served_meanwhile(
 
 
 def test_those_whose_header_is_awaited_count(serve: Serve) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol", "-c1")
-    with connect(server.address) as first, connect(server.address) as second:
+    server = serve("--proxy-protocol", "-c1", handler="plain:upper")
+    with server.connect() as first, server.connect() as second:
         second.sendall(V2 + b"second")
         first.sendall(V1 + b"first")
         first.shutdown(socket.SHUT_WR)
@@ -217,8 +217,8 @@ def test_those_whose_header_is_awaited_count(serve: Serve) -> None:
 
 
 def test_at_shutdown_those_are_refused_whose_header_is_awaited(serve: Serve) -> None:
-    server = forkserve(serve, "plain:upper", "--proxy-protocol")
-    with connect(server.address) as waiting, connect(server.address) as served:
+    server = serve("--proxy-protocol", handler="plain:upper")
+    with server.connect() as waiting, server.connect() as served:
         waiting.sendall(V1[:10])
         served.sendall(V1)
         # whoever came first has been accepted first
@@ -230,10 +230,10 @@ def test_at_shutdown_those_are_refused_whose_header_is_awaited(serve: Serve) -> 
 
 
 def test_only_trusted_peers_may_send_a_header(serve: Serve) -> None:
-    server = forkserve(
-        serve, "plain:upper", "--proxy-protocol", "--proxy-from=192.0.2.0/24", "--proxy-from=::1"
+    server = serve(
+        "--proxy-protocol", "--proxy-from=192.0.2.0/24", "--proxy-from=::1", handler="plain:upper"
     )
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         host, port = connection.getsockname()
         try:
             connection.sendall(V1)
@@ -245,17 +245,18 @@ def test_only_trusted_peers_may_send_a_header(serve: Serve) -> None:
 
 
 def test_several_networks_may_be_trusted(serve: Serve) -> None:
-    server = forkserve(
-        serve,
-        *("plain:upper", "--proxy-protocol", "--proxy-from=192.0.2.0/24"),
+    server = serve(
+        "--proxy-protocol",
+        "--proxy-from=192.0.2.0/24",
         "--proxy-from=127.0.0.1/32",
+        handler="plain:upper",
     )
     assert ask(server.address, V1 + b"hello") == b"HELLO"
 
 
 def test_peers_of_unix_sockets_are_trusted(serve: Serve, folder: Any) -> None:
     path = str(folder / "socket")
-    server = forkserve(serve, "plain:upper", "--proxy-protocol", listen=[f"unix:{path}"])
+    server = serve("--proxy-protocol", handler="plain:upper", listen=[f"unix:{path}"])
     assert ask(path, V2 + b"hello") == b"HELLO"
     server.wait_for(r"handed over peer=198\.51\.100\.7:4711")
 
@@ -264,8 +265,8 @@ def test_tls_begins_after_the_header(
     serve: Serve, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
-    server = forkserve(serve, "secure:session", *authority.options("--proxy-protocol"))
-    with connect(server.address) as plain:
+    server = serve(*authority.options("--proxy-protocol"), handler="secure:session")
+    with server.connect() as plain:
         plain.sendall(V2)
         with authority.context().wrap_socket(plain, server_hostname="127.0.0.1") as connection:
             connection.sendall(b"?")

@@ -12,7 +12,7 @@ import pytest
 
 from .harness import Server
 from .processes import DEADLINE
-from .serving import Serve, forkserve_program, need
+from .serving import Serve, need
 
 FILES = {"README": "read me\n", "empty": "", "long": "a line of many\n" * 100_000}
 """What is fetched."""
@@ -51,11 +51,8 @@ def git_server(serve: Serve, folder: Path, shelf: Path) -> Server:
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
     run(shelf, git, *who, "commit", "-q", "-m", "all of it")
     daemon = [git, "daemon", "--inetd", "--export-all", f"--base-path={folder}"]
-    return forkserve_program(
-        serve,
-        *daemon,
-        *("--log-destination=stderr", "--verbose"),
-        options=["--env", f"HOME={folder}"],
+    return serve(
+        "--env", f"HOME={folder}", program=[*daemon, *("--log-destination=stderr", "--verbose")]
     )
 
 
@@ -97,7 +94,7 @@ def test_rsync_lists_and_fetches_from_its_daemon(serve: Serve, folder: Path, she
         f"log file = {folder}/rsyncd.log\n"
         f"[shelf]\npath = {shelf}\ncomment = all there is\n"
     )
-    server = forkserve_program(serve, rsync, "--daemon", f"--config={config}")
+    server = serve(program=[rsync, "--daemon", f"--config={config}"])
     url = "rsync://{}:{}/".format(*server.address)
     # a daemon whose standard input is a socket serves it, and does not listen itself
     assert run(folder, rsync, url).split() == ["shelf", "all", "there", "is"]

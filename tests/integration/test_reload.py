@@ -20,10 +20,10 @@ from twisted.internet.threads import deferToThread
 
 from .certificates import Authority
 from .clients import Crowd, connect, read, read_to_end, talk
-from .commands import twistd
+from .commands import environment, twistd
 from .harness import Server, with_twisted
 from .processes import children, state, status, until, wait_until
-from .serving import Serve, environment, forkserve, forkserve_program, refusal
+from .serving import Serve, refusal
 
 HANDLER = """
 VERSION = {version!r}
@@ -42,7 +42,7 @@ class Changing:
         self._module = folder / "changing.py"
         self.write("a")
         variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        self.server = forkserve(serve, ".changing:serve", *options, env=variables, **more)
+        self.server = serve(*options, handler=".changing:serve", env=variables, **more)
 
     def write(self, version: str, first: str = "") -> None:
         """Install another version, one letter, which does something *first*."""
@@ -80,7 +80,7 @@ class Changing:
 
     def version(self) -> str:
         """What a new connection is served with."""
-        with connect(self.server.address) as connection:
+        with self.server.connect() as connection:
             return read(connection, 1).decode()
 
 
@@ -111,12 +111,12 @@ def test_busy_children_finish_with_the_old_code(
     serve: Serve, folder: Path, launcher: str, each: str
 ) -> None:
     changing = Changing(serve, folder, each, launcher=launcher)
-    with connect(changing.server.address) as old:
+    with changing.server.connect() as old:
         assert read(old, 1) == b"a"
         pid = changing.server.child_of(old)
         changing.write("b")
         changing.reload()
-        with connect(changing.server.address) as new:
+        with changing.server.connect() as new:
             assert read(new, 1) == b"b"
             talk(old, b"still here")
             old.sendall(b"?")
@@ -143,7 +143,7 @@ def test_a_handler_that_cannot_be_imported_leaves_the_old_template_serving(
     changing = Changing(serve, folder, each)
     template = changing.server.template()
     changing.break_it()
-    with connect(changing.server.address) as connection:
+    with changing.server.connect() as connection:
         assert read(connection, 1) == b"a"
         changing.fail()
         talk(connection, b"still here")
@@ -207,7 +207,7 @@ def test_a_reload_that_has_not_ended_does_not_keep_the_server_from_stopping(
 
 def test_while_it_stops_nothing_is_reloaded(serve: Serve, folder: Path, launcher: str) -> None:
     changing = Changing(serve, folder, "--grace=1000", launcher=launcher)
-    with connect(changing.server.address) as connection:
+    with changing.server.connect() as connection:
         assert read(connection, 1) == b"a"
         changing.server.kill()
         changing.server.wait_for("stopping children=")
@@ -225,7 +225,7 @@ def test_the_built_in_echo_can_be_reloaded_too(serve: Serve, launcher: str) -> N
     server.kill(signal.SIGHUP)
     server.wait_for(r"reloaded( pid=\d+)?\n")
     wait_until(lambda: not before & children(server.pid), "the end of all that were old")
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
 
 
@@ -233,10 +233,10 @@ def test_programs_are_always_executed_as_they_are(serve: Serve, folder: Path) ->
     program = folder / "program"
     program.write_text("#!/bin/sh\necho old\n")
     program.chmod(0o755)
-    server = forkserve_program(serve, str(program), spares=0, launcher="spawn")
+    server = serve(program=[str(program)], spares=0, launcher="spawn")
 
     def says() -> bytes:
-        with connect(server.address) as connection:
+        with server.connect() as connection:
             return read_to_end(connection)
 
     assert says() == b"old\n"
@@ -276,7 +276,7 @@ def test_a_reload_that_hangs_does_not_keep_those_who_are_served_from_finishing(
     serve: Serve, folder: Path, launcher: str
 ) -> None:
     changing = Changing(serve, folder, "--grace=1000", launcher=launcher)
-    with connect(changing.server.address) as connection:
+    with changing.server.connect() as connection:
         assert read(connection, 1) == b"a"
         tried = changing.hang()
         changing.server.kill(signal.SIGHUP)
@@ -301,7 +301,7 @@ def test_a_reload_that_hangs_fails_in_its_time_and_the_next_goes_well(
     serve: Serve, folder: Path, launcher: str
 ) -> None:
     impatient = [sys.executable, "-c", IN_FIVE_SECONDS]
-    changing = Changing(serve, folder, launcher=launcher, then=impatient)
+    changing = Changing(serve, folder, launcher=launcher, wrap=lambda twistd: [*impatient, *twistd])
     tried = changing.hang()
     changing.server.kill(signal.SIGHUP)
     pid = waiting(tried)
@@ -405,7 +405,7 @@ def secured(serve: Serve, folder: Path, authority: Authority, **more: Any) -> Se
     """A server with that authority's certificate, in files that can be replaced."""
     install(folder, authority)
     options = [f"--tls-certificate={folder}/certificate", f"--tls-key={folder}/key"]
-    return forkserve(serve, "plain:upper", *options, **more)
+    return serve(*options, handler="plain:upper", **more)
 
 
 def install(folder: Path, authority: Authority) -> None:
@@ -463,9 +463,7 @@ def test_certificates_are_not_read_before_a_reload(
 async def test_no_connection_is_lost_or_refused_during_reloads(
     serve: Serve, launcher: str, options: tuple[str, ...]
 ) -> None:
-    server = await deferToThread(
-        lambda: forkserve(serve, "plain:upper", *options, launcher=launcher)
-    )
+    server = await deferToThread(lambda: serve(*options, handler="plain:upper", launcher=launcher))
     crowd = Crowd(reactor, server.address, 12)
     await crowd.next_round()
     for times in range(1, 5):

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from . import applications
-from .applications import Start, run_script
+from .applications import run_script
 from .clients import ask
 from .processes import wait_until
-
-run = applications.run
+from .serving import Serve
 
 HANDLER = [
     "import twisted_fork",
@@ -28,8 +27,8 @@ HANDLER = [
 """A script's own handler."""
 
 
-def test_a_script_serves_with_its_own_handler(run: Start) -> None:
-    application = run(
+def test_a_script_serves_with_its_own_handler(serve: Serve) -> None:
+    application = serve.application(
         applications.script,
         *HANDLER,
         'if __name__ == "__main__":',
@@ -42,13 +41,13 @@ def test_a_script_serves_with_its_own_handler(run: Start) -> None:
     assert "stopped" in application.log()
 
 
-def test_a_module_that_is_run_serves_with_its_own_handler(run: Start, folder: Path) -> None:
+def test_a_module_that_is_run_serves_with_its_own_handler(serve: Serve, folder: Path) -> None:
     package = folder / "shop"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    serve = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
-    (package / "server.py").write_text("\n".join([*HANDLER, serve, ""]))
-    run(applications.module, "shop.server")
+    main = 'if __name__ == "__main__":\n    twisted_fork.serve(upper, "unix:socket")'
+    (package / "server.py").write_text("\n".join([*HANDLER, main, ""]))
+    serve.application(applications.module, "shop.server")
     assert ask(str(folder / "socket"), b"hello") == b"HELLO"
 
 

@@ -15,20 +15,12 @@ from typing import Any
 
 import pytest
 
-from .clients import connect, talk
-from .commands import at_a_terminal
+from .clients import talk
+from .commands import HERE, at_a_terminal, environment
 from .harness import Server
 from .processes import children, has_terminal, session
 from .served import sessions
-from .serving import (
-    HERE,
-    Serve,
-    ask_json,
-    environment,
-    forkserve,
-    forkserve_program,
-    python_program,
-)
+from .serving import Serve, ask_json, python_program
 
 TELLING = python_program(f"sys.path.insert(0, {str(HERE)!r}); from served import sessions")
 TELLING[-1] += "; print(json.dumps(sessions.told()))"
@@ -56,7 +48,7 @@ def assert_leads_a_session_without_a_terminal(server: Server, told: dict[str, An
 def test_a_child_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
     terminal: list[str], serve: Serve, launcher: str, spares: int
 ) -> None:
-    server = forkserve(serve, "sessions:tells", launcher=launcher, before=terminal, spares=spares)
+    server = serve(handler="sessions:tells", launcher=launcher, before=terminal, spares=spares)
     assert_leads_a_session_without_a_terminal(server, ask_json(server.address, b"?"))
 
 
@@ -72,7 +64,7 @@ def test_a_child_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
 def test_a_program_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
     terminal: list[str], serve: Serve, way: dict[str, Any]
 ) -> None:
-    server = forkserve_program(serve, *TELLING, before=terminal, **way)
+    server = serve(program=TELLING, before=terminal, **way)
     assert_leads_a_session_without_a_terminal(server, ask_json(server.address))
 
 
@@ -80,7 +72,7 @@ def test_template_and_spares_have_sessions_of_their_own_and_no_terminal(
     terminal: list[str], serve: Serve, launcher: str
 ) -> None:
     server = serve(launcher=launcher, before=terminal)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.child_of(client)
         server.wait_until_idle(serving=1)
@@ -120,7 +112,7 @@ def test_somebody_elses_child_does_not_find_the_keys_of_the_servers_session(
     given: dict[str, Any] = {"before": with_a_key, "launcher": launcher}
     found = {}
     for options in ([], ["--user=nobody"], ["--user=nobody", "-k2"]):
-        server = forkserve(serve, "sessions:looks_for_the_key", *options, **given)
+        server = serve(*options, handler="sessions:looks_for_the_key", **given)
         for _ in range(2):
             told = ask_json(server.address, KEY.encode())
             found[told["uid"], told["key"]] = True

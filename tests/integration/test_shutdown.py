@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
-from .clients import connect, read_to_end, talk
+from .clients import read_to_end, talk
 from .harness import Server
 from .processes import children, state, wait_until
+from .serving import Serve
 
 LONG = "--grace=1000"
 """A grace that no test waits for: where it passes, that is by a second signal."""
@@ -23,16 +23,14 @@ LONG = "--grace=1000"
 def refuses(server: Server) -> bool:
     """Whether new connections are refused."""
     try:
-        connect(server.address).close()
+        server.connect().close()
     except ConnectionRefusedError:
         return True
     return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_server_stops_at_once(
-    serve: Callable[..., Server], launcher: str, number: signal.Signals
-) -> None:
+def test_an_idle_server_stops_at_once(serve: Serve, launcher: str, number: signal.Signals) -> None:
     server = serve(LONG, launcher=launcher, spares=4)
     everybody = children(server.pid)
     server.kill(number)
@@ -44,10 +42,10 @@ def test_an_idle_server_stops_at_once(
 
 
 def test_busy_children_finish_while_new_connections_are_refused(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve(LONG, launcher=launcher, spares=2)
-    with connect(server.address) as first, connect(server.address) as second:
+    with server.connect() as first, server.connect() as second:
         talk(first)
         talk(second)
         serving = {server.child_of(first), server.child_of(second)}
@@ -68,22 +66,20 @@ def test_busy_children_finish_while_new_connections_are_refused(
 
 
 def test_the_last_line_of_the_log_is_written_when_all_the_others_have_been(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve("--grace=0", launcher=launcher)
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         server.child_of(silent)
         server.stop()
     ours = [line for (line,) in server.find(r"\[twisted_fork#\w+\] (.*)")]
     assert ours[-1] == "stopped"
 
 
-def test_who_does_not_finish_within_the_grace_gets_sigterm(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_who_does_not_finish_within_the_grace_gets_sigterm(serve: Serve, launcher: str) -> None:
     # whoever has not been waited for is counted, spares too
     server = serve("--grace=2", launcher=launcher, spares=0)
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         pid = server.child_of(silent)
         began = time.monotonic()
         server.kill()
@@ -95,11 +91,9 @@ def test_who_does_not_finish_within_the_grace_gets_sigterm(
     assert "SIGKILL" not in server.log()
 
 
-def test_who_does_not_obey_sigterm_gets_sigkill(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_who_does_not_obey_sigterm_gets_sigkill(serve: Serve, launcher: str) -> None:
     server = serve("--grace=0.5", launcher=launcher, spares=0)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         # A stopped process does nothing about SIGTERM until it is continued.
@@ -113,9 +107,9 @@ def test_who_does_not_obey_sigterm_gets_sigkill(
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
 
 
-def test_a_second_signal_skips_the_grace(serve: Callable[..., Server], launcher: str) -> None:
+def test_a_second_signal_skips_the_grace(serve: Serve, launcher: str) -> None:
     server = serve(LONG, launcher=launcher)
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         pid = server.child_of(silent)
         server.kill()
         server.wait_for("stopping children=")
@@ -125,9 +119,9 @@ def test_a_second_signal_skips_the_grace(serve: Callable[..., Server], launcher:
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGTERM")
 
 
-def test_a_third_signal_skips_the_second_grace(serve: Callable[..., Server]) -> None:
+def test_a_third_signal_skips_the_second_grace(serve: Serve) -> None:
     server = serve(LONG)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         os.kill(pid, signal.SIGSTOP)
@@ -141,10 +135,10 @@ def test_a_third_signal_skips_the_second_grace(serve: Callable[..., Server]) -> 
 
 
 def test_a_child_that_would_live_on_ends_with_the_connection_that_it_has(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve(LONG, "-k3", launcher=launcher)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         server.kill()
@@ -155,11 +149,9 @@ def test_a_child_that_would_live_on_ends_with_the_connection_that_it_has(
     assert "exit=1" not in server.log()
 
 
-def test_spares_that_are_just_being_started_end_too(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_spares_that_are_just_being_started_end_too(serve: Serve, launcher: str) -> None:
     server = serve(LONG, launcher=launcher, spares=2)
-    clients = [connect(server.address) for _ in range(4)]
+    clients = [server.connect() for _ in range(4)]
     for client in clients:
         # New spares are ordered as soon as nobody comes any more.
         talk(client)
@@ -168,9 +160,9 @@ def test_spares_that_are_just_being_started_end_too(
     assert "exit=1" not in server.log()
 
 
-def test_no_grace_is_a_grace_too(serve: Callable[..., Server], launcher: str) -> None:
+def test_no_grace_is_a_grace_too(serve: Serve, launcher: str) -> None:
     server = serve("--grace=0", launcher=launcher)
-    with connect(server.address) as silent:
+    with server.connect() as silent:
         server.child_of(silent)
         server.kill()
         server.wait_until_over()
@@ -178,7 +170,7 @@ def test_no_grace_is_a_grace_too(serve: Callable[..., Server], launcher: str) ->
 
 
 def test_a_stopped_template_and_stopped_spares_do_not_keep_the_server(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve("--grace=0.5", launcher=launcher, spares=2)
     for pid in children(server.pid):
@@ -188,10 +180,10 @@ def test_a_stopped_template_and_stopped_spares_do_not_keep_the_server(
 
 
 def test_connections_that_wait_for_a_place_are_closed_with_the_ports(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve(LONG, "--max-children=1")
-    with connect(server.address) as served, connect(server.address) as waiting:
+    with server.connect() as served, server.connect() as waiting:
         talk(served)
         server.kill()
         server.wait_for("stopping children=")
@@ -202,10 +194,10 @@ def test_connections_that_wait_for_a_place_are_closed_with_the_ports(
     server.wait_until_over()
 
 
-def test_ctrl_c_in_a_terminal_reaches_no_child(serve: Callable[..., Server]) -> None:
+def test_ctrl_c_in_a_terminal_reaches_no_child(serve: Serve) -> None:
     """A terminal sends SIGINT to its whole foreground process group."""
     server = serve(LONG, before=["setsid"])
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         os.killpg(server.pid, signal.SIGINT)
         server.wait_for("stopping children=")

@@ -5,7 +5,6 @@ load.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
@@ -24,9 +23,10 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from .clients import Crowd, ask, connect, read_to_end, talk
+from .commands import environment
 from .harness import Server, with_twisted
 from .processes import DEADLINE, children, until, wait_until
-from .serving import Serve, environment, forkserve, forkserve_program, need
+from .serving import Serve, need
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 
@@ -67,7 +67,6 @@ class Manager:
     def __init__(self, folder: Path, serve: Serve) -> None:
         self._serve = serve
         self._folder = folder
-        self._numbers = itertools.count()
         self.path = str(folder / "held")
         self._door = socket.create_server(str(folder / "door"), family=socket.AF_UNIX)
         self._door.settimeout(DEADLINE)
@@ -97,10 +96,8 @@ class Manager:
         Start one that will not be idle before the test is over, on the TCP socket alone unless
         told otherwise; the test has to end it.
         """
-        place = self._folder / f"loaded-{next(self._numbers)}"
-        place.mkdir()
         listen = more.pop("listen", ENDPOINTS[:1])
-        server = Server(place, *options, listen=listen, before=self._before, **more)
+        server = self._serve.begin(*options, listen=listen, before=self._before, **more)
         self._give()
         server.wait_for("accepting connections on")
         return server
@@ -213,7 +210,7 @@ def test_a_reload_that_fails_is_over_too(serve: Serve, listener: Listener, folde
         "NOTIFY_SOCKET": str(listener.path),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    server = forkserve(serve, ".mine:serve", env=variables)
+    server = serve(handler=".mine:serve", env=variables)
     listener.wait_for("READY=1")
     module.write_text("import no_such_module\n")
     server.kill(signal.SIGHUP)
@@ -231,7 +228,7 @@ def test_a_hangup_as_soon_as_the_server_is_said_to_be_ready_is_a_reload(
 
     before = told(listener)
     if kind == "program":
-        forkserve_program(serve, "cat", before=before, meanwhile=hang_up)
+        serve(program=["cat"], before=before, meanwhile=hang_up)
     else:
         serve(before=before, launcher=kind, meanwhile=hang_up)
     listener.wait_for("READY=1", 2)
@@ -244,10 +241,14 @@ def test_nothing_is_said_after_stopping_when_it_stops_in_the_middle_of_a_reload(
     module = folder / "mine.py"
     module.write_text("def serve(connection, peer):\n    pass\n")
     variables = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    server = forkserve(
-        serve, ".mine:serve", "--grace=1000", before=told(listener), env=variables,
-        launcher=launcher, spares=0,
-    )  # fmt: skip
+    server = serve(
+        "--grace=1000",
+        handler=".mine:serve",
+        before=told(listener),
+        env=variables,
+        launcher=launcher,
+        spares=0,
+    )
     tried = folder / "tried"
     module.write_text(f"import time\nopen({str(tried)!r}, 'w').close()\ntime.sleep(1000)\n")
     server.kill(signal.SIGHUP)
@@ -260,7 +261,7 @@ def test_stopping_is_said_before_the_last_child_has_finished(
     serve: Serve, listener: Listener
 ) -> None:
     server = serve("--grace=1000", before=told(listener))
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         server.kill()
         listener.wait_for("STOPPING=1")

@@ -17,7 +17,7 @@ from .certificates import Authority, secured
 from .clients import read, read_to_end
 from .harness import Server
 from .processes import DEADLINE, children, descriptors, state, wait_until
-from .serving import Serve, forkserve, forkserve_program, need
+from .serving import Serve, need
 from .test_what_children_hold import inode_of_servers_end
 
 KINDS = ["plain:upper", "requests_of:UpperBytes", "coroutines:upper", "protocols:Upper", "program"]
@@ -27,19 +27,14 @@ MUCH = random.Random(2967).randbytes(5 * 1024 * 1024).upper()
 """5 MiB that uppercasing leaves as they are."""
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
-
 def serve_kind(
     serve: Serve, authority: Authority, kind: str, *more: str, launcher: str = "fork"
 ) -> Server:
     """A server with a handler of that kind."""
     given = authority.options(*more)
     if kind == "program":
-        return forkserve_program(serve, "cat", options=given, launcher=launcher)
-    return forkserve(serve, kind, *given, launcher=launcher)
+        return serve(*given, program=["cat"], launcher=launcher)
+    return serve(*given, handler=kind, launcher=launcher)
 
 
 def exchange(connection: ssl.SSLSocket, data: bytes) -> bytes:
@@ -135,9 +130,9 @@ def test_an_answer_that_ends_the_connection_arrives_in_full(
 ) -> None:
     if kind == "program":
         program = ["head", "-c", str(len(MUCH)), "/dev/zero"]
-        server = forkserve_program(serve, *program, options=authority.options(), launcher="fork")
+        server = serve(*authority.options(), program=program, launcher="fork")
     else:
-        server = forkserve(serve, "secure:zeros", *authority.options())
+        server = serve(*authority.options(), handler="secure:zeros")
     with secured(server.address, authority.context()) as connection:
         assert read_to_end(connection) == bytes(len(MUCH))
 
@@ -170,10 +165,10 @@ def test_a_handler_that_fails_over_tls_is_told_so(
     given = authority.options()
     if "program" in handler:
         program = ["sh", "-c", "exit 3" if handler == "program" else "kill -KILL $$"]
-        server = forkserve_program(serve, *program, options=given, launcher="fork")
+        server = serve(*given, program=program, launcher="fork")
     else:
         name = "coroutines:raises" if handler == "coroutine" else f"failing:{handler}"
-        server = forkserve(serve, name, *given)
+        server = serve(*given, handler=name)
     server.expects_traceback = True
     with secured(server.address, authority.context()) as connection:
         pid = server.child_of(connection)
@@ -206,7 +201,7 @@ def test_nobody_is_left_of_a_program_that_does_not_end_at_shutdown(
 ) -> None:
     """It is the child of a child, and does not read what would tell it of the end."""
     given = authority.options("--grace=0.1")
-    server = forkserve_program(serve, "sleep", "600", options=given, launcher="fork")
+    server = serve(*given, program=["sleep", "600"], launcher="fork")
     with secured(server.address, authority.context()) as connection:
         server.child_of(connection)
         server.kill()

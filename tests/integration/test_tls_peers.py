@@ -15,21 +15,15 @@ from pathlib import Path
 import pytest
 
 from .certificates import Authority, secured
-from .clients import connect, read, read_to_end
-from .serving import Serve, forkserve
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
-
+from .clients import read, read_to_end
+from .serving import Serve
 
 # Who is let in
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_tls_1_1_is_refused_and_1_2_is_not(serve: Serve, authority: Authority) -> None:
-    server = forkserve(serve, "plain:upper", *authority.options())
+    server = serve(*authority.options(), handler="plain:upper")
     context = authority.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with secured(server.address, context) as connection:
@@ -45,8 +39,8 @@ def test_tls_1_1_is_refused_and_1_2_is_not(serve: Serve, authority: Authority) -
 
 
 def test_a_client_with_a_certificate_is_let_in(serve: Serve, authority: Authority) -> None:
-    server = forkserve(
-        serve, "secure:session", *authority.options(f"--tls-client-ca={authority.certificate}")
+    server = serve(
+        *authority.options(f"--tls-client-ca={authority.certificate}"), handler="secure:session"
     )
     context = authority.context()
     context.load_cert_chain(authority.client)
@@ -60,8 +54,8 @@ def test_a_client_with_a_certificate_is_let_in(serve: Serve, authority: Authorit
 def test_a_client_without_such_a_certificate_is_not(
     serve: Serve, authority: Authority, tmp_path: Path, stranger: bool
 ) -> None:
-    server = forkserve(
-        serve, "secure:session", *authority.options(f"--tls-client-ca={authority.certificate}")
+    server = serve(
+        *authority.options(f"--tls-client-ca={authority.certificate}"), handler="secure:session"
     )
     context = authority.context()
     refusal: Exception | None = None
@@ -85,9 +79,9 @@ def test_a_client_without_such_a_certificate_is_not(
 def test_a_stalled_handshake_costs_one_child_for_so_long(
     serve: Serve, authority: Authority
 ) -> None:
-    server = forkserve(serve, "plain:upper", *authority.options("--handshake-timeout=2"))
+    server = serve(*authority.options("--handshake-timeout=2"), handler="plain:upper")
     began = time.monotonic()
-    with connect(server.address) as stalled:
+    with server.connect() as stalled:
         stalled.sendall(b"\x16\x03\x01")
         pid = server.child_of(stalled)
         with secured(server.address, authority.context()) as connection:
@@ -111,8 +105,8 @@ def test_a_stalled_handshake_costs_one_child_for_so_long(
 def test_who_does_not_speak_tls_is_told_in_one_line(
     serve: Serve, authority: Authority, said: bytes
 ) -> None:
-    server = forkserve(serve, "plain:upper", *authority.options())
-    with connect(server.address) as connection:
+    server = serve(*authority.options(), handler="plain:upper")
+    with server.connect() as connection:
         pid = server.child_of(connection)
         connection.sendall(said)
         try:
@@ -136,7 +130,7 @@ def test_who_does_not_speak_tls_is_told_in_one_line(
 def test_a_session_is_resumed_with_another_child(
     serve: Serve, authority: Authority, version: ssl.TLSVersion
 ) -> None:
-    server = forkserve(serve, "secure:session", *authority.options())
+    server = serve(*authority.options(), handler="secure:session")
     context = authority.context()
     context.minimum_version = context.maximum_version = version
     session, told = None, []
@@ -154,7 +148,7 @@ def test_a_session_is_resumed_with_another_child(
 def test_a_child_serves_several_connections_over_tls(
     serve: Serve, authority: Authority, kind: str
 ) -> None:
-    server = forkserve(serve, kind, *authority.options("-k3"), spares=0)
+    server = serve(*authority.options("-k3"), handler=kind, spares=0)
     pids = set()
     for number in range(3):
         with secured(server.address, authority.context()) as connection:

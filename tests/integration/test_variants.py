@@ -7,25 +7,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .clients import ask, connect, read_to_end, talk
-from .harness import Server
+from .clients import ask, read_to_end, talk
 from .processes import children, descriptors, wait_until, zombies
+from .serving import Serve
 
 
 @pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
-def test_every_reactor_serves_and_survives(
-    serve: Callable[..., Server], reactor: str, launcher: str
-) -> None:
+def test_every_reactor_serves_and_survives(serve: Serve, reactor: str, launcher: str) -> None:
     server = serve(reactor=reactor, launcher=launcher)
     assert f"{reactor}reactor" in server.log()
     for number in range(20):
         assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
-    with connect(server.address) as victim, connect(server.address) as bystander:
+    with server.connect() as victim, server.connect() as bystander:
         talk(victim)
         talk(bystander)
         pid = server.child_of(victim)
@@ -42,13 +39,11 @@ def test_every_reactor_serves_and_survives(
 
 
 @pytest.mark.parametrize("reactor", ["poll", "select"])
-def test_more_children_than_a_reactor_could_watch_are_served(
-    serve: Callable[..., Server], reactor: str
-) -> None:
+def test_more_children_than_a_reactor_could_watch_are_served(serve: Serve, reactor: str) -> None:
     # each costs two descriptors, and select(2) knows 1024
     server = serve("-k2", "--max-children=600", reactor=reactor)
     with contextlib.ExitStack() as all_of_them:
-        clients = [all_of_them.enter_context(connect(server.address)) for _ in range(600)]
+        clients = [all_of_them.enter_context(server.connect()) for _ in range(600)]
         for client in clients:
             talk(client)
         assert len(descriptors(server.pid)) > 1024
@@ -60,13 +55,13 @@ def test_more_children_than_a_reactor_could_watch_are_served(
 
 
 def test_a_python_that_was_built_on_an_old_system_will_do(
-    serve: Callable[..., Server], tmp_path: Path, launcher: str
+    serve: Serve, tmp_path: Path, launcher: str
 ) -> None:
     """The os module lacks what that system did not know: see twisted_fork.calls."""
     (tmp_path / "sitecustomize.py").write_text("import os; del os.pidfd_open, os.memfd_create\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     server = serve("-k2", launcher=launcher, before=["env", f"PYTHONPATH={path}"])
-    with connect(server.address) as victim:
+    with server.connect() as victim:
         talk(victim)
         pid = server.child_of(victim)
         os.kill(pid, signal.SIGKILL)
@@ -75,9 +70,7 @@ def test_a_python_that_was_built_on_an_old_system_will_do(
     assert ask(server.address, b"hello") == b"HELLO"
 
 
-def test_a_child_serves_as_many_connections_as_it_was_told(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_a_child_serves_as_many_connections_as_it_was_told(serve: Serve, launcher: str) -> None:
     # without spares: who has served one waits for the next, and nobody else does
     server = serve("--connections-per-child=3", launcher=launcher, spares=0)
     for events in (1, 2):
@@ -90,7 +83,7 @@ def test_a_child_serves_as_many_connections_as_it_was_told(
     assert int(child) not in children(server.pid)
 
 
-def test_children_that_live_on_serve_everybody(serve: Callable[..., Server], launcher: str) -> None:
+def test_children_that_live_on_serve_everybody(serve: Serve, launcher: str) -> None:
     server = serve("-k", "5", launcher=launcher)
     for number in range(100):
         assert ask(server.address, b"client %d" % number) == b"CLIENT %d" % number
@@ -100,9 +93,7 @@ def test_children_that_live_on_serve_everybody(serve: Callable[..., Server], lau
     assert 20 <= len(set(handed_over)) < 50
 
 
-def test_who_is_killed_between_two_connections_is_replaced(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_who_is_killed_between_two_connections_is_replaced(serve: Serve, launcher: str) -> None:
     server = serve("-k", "5", launcher=launcher, spares=1)
     assert ask(server.address, b"hello") == b"HELLO"
     (pid,) = server.wait_for(r"served peer=\S+ pid=(\d+)")
@@ -111,32 +102,28 @@ def test_who_is_killed_between_two_connections_is_replaced(
     assert ask(server.address, b"hello") == b"HELLO"
 
 
-def test_spares_take_the_connections_that_come(serve: Callable[..., Server], launcher: str) -> None:
+def test_spares_take_the_connections_that_come(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher, spares=3)
     for _ in range(3):
         # one at a time: a spare that is made meanwhile would be preferred
         server.wait_until_idle()
         waiting = server.spares()
-        with connect(server.address) as client:
+        with server.connect() as client:
             talk(client)
             assert server.child_of(client) in waiting
 
 
-def test_without_spares_children_are_made_for_the_connections(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_without_spares_children_are_made_for_the_connections(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher, spares=0)
     assert server.spares() == set()
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         assert server.spares() == {server.child_of(client)}
     wait_until(lambda: server.spares() == set(), "the child's end")
 
 
 @pytest.mark.parametrize("reactor", ["epoll", "poll", "select", "asyncio"])
-def test_spawned_children_are_waited_for_with_what_they_used(
-    serve: Callable[..., Server], reactor: str
-) -> None:
+def test_spawned_children_are_waited_for_with_what_they_used(serve: Serve, reactor: str) -> None:
     server = serve(reactor=reactor, launcher="spawn")
     for number in range(10):
         assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
@@ -148,7 +135,7 @@ def test_spawned_children_are_waited_for_with_what_they_used(
 
 
 def test_no_zombie_stays_of_spawned_children_that_are_killed(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve(launcher="spawn", spares=3)
     for pid in server.spares():

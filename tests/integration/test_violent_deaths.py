@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from .clients import Crowd, ask, connect, read_to_end, talk
+from .clients import Crowd, ask, read_to_end, talk
 from .harness import Server, with_twisted
 from .processes import children, state, wait_until
+from .serving import Serve
 
 
 def crowd_size(launcher: str) -> int:
@@ -37,10 +38,10 @@ async def crowd_at(server: Server) -> AsyncIterator[Crowd]:
 
 @with_twisted
 async def test_nobody_else_notices_that_a_serving_child_is_killed(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve(launcher=launcher)
-    with connect(server.address) as victim, connect(server.address) as bystander:
+    with server.connect() as victim, server.connect() as bystander:
         talk(victim)
         talk(bystander)
         pid = server.child_of(victim)
@@ -53,20 +54,18 @@ async def test_nobody_else_notices_that_a_serving_child_is_killed(
 
 
 @with_twisted
-async def test_serving_children_may_be_killed_again_and_again(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+async def test_serving_children_may_be_killed_again_and_again(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher)
     async with crowd_at(server) as crowd:
         for _ in range(10):
-            with connect(server.address) as victim:
+            with server.connect() as victim:
                 talk(victim)
                 os.kill(server.child_of(victim), signal.SIGKILL)
             await crowd.next_round()
     server.wait_for("child ended peer=.* signal=SIGKILL", times=10)
 
 
-def test_a_spare_that_is_killed_is_replaced(serve: Callable[..., Server], launcher: str) -> None:
+def test_a_spare_that_is_killed_is_replaced(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher, spares=3)
     before = server.spares()
     pid = min(before)
@@ -79,7 +78,7 @@ def test_a_spare_that_is_killed_is_replaced(serve: Callable[..., Server], launch
 
 @with_twisted
 async def test_connections_that_a_killed_spare_was_given_go_to_others(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     server = serve(launcher=launcher, spares=3)
     server.expects_retries = True
@@ -100,10 +99,10 @@ async def test_connections_that_a_killed_spare_was_given_go_to_others(
 
 @with_twisted
 async def test_the_template_may_be_killed_while_clients_keep_coming(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve()
-    with connect(server.address) as bystander:
+    with server.connect() as bystander:
         talk(bystander)
         running = server.child_of(bystander)
         async with crowd_at(server) as crowd:
@@ -117,12 +116,12 @@ async def test_the_template_may_be_killed_while_clients_keep_coming(
         talk(bystander, b"still here")
 
 
-def test_connections_wait_while_there_is_no_template(serve: Callable[..., Server]) -> None:
+def test_connections_wait_while_there_is_no_template(serve: Serve) -> None:
     server = serve(spares=0)
     pid = server.template()
     os.kill(pid, signal.SIGKILL)
     server.wait_for(rf"template ended pid={pid} signal=SIGKILL: replaced in 0.1 seconds")
-    clients = [connect(server.address) for _ in range(20)]
+    clients = [server.connect() for _ in range(20)]
     for client in clients:
         talk(client)
         client.close()
@@ -133,25 +132,25 @@ def test_connections_wait_while_there_is_no_template(serve: Callable[..., Server
 
 
 def test_a_stopped_template_is_replaced_and_no_connection_is_lost(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve(spares=0)
     pid = server.template()
     os.kill(pid, signal.SIGSTOP)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
     server.wait_for(rf"template stuck pid={pid} seconds=\S+: killed")
     server.wait_for(rf"template ended pid={pid} signal=SIGKILL: replaced in 0.1 seconds")
 
 
 def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve(spares=1)
     server.expects_retries = True
     (pid,) = server.spares()
     os.kill(pid, signal.SIGSTOP)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
     server.wait_for(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed")
     server.wait_for(rf"without serving peer=\S+ pid={pid} signal=SIGKILL: handed over anew")

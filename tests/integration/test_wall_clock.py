@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from .clients import ask, connect, read_to_end, talk
+from .clients import ask, read_to_end, talk
 from .harness import Server
 from .processes import wait_until
+from .serving import Serve
 
 Move = Callable[[], None]
 
@@ -42,14 +43,14 @@ def served(server: Server) -> bool:
         return False
 
 
-def start(serve: Callable[..., Server], folder: Path, *options: str, **more: Any) -> Server:
+def start(serve: Serve, folder: Path, *options: str, **more: Any) -> Server:
     """A server whose clock *move* moves."""
     return serve(*options, before=[sys.executable, str(PROGRAM), str(folder / "moved")], **more)
 
 
 @pytest.mark.parametrize("reactor", ["epoll", "asyncio"])
 def test_a_dead_template_is_replaced_when_the_clock_is_set(
-    serve: Callable[..., Server], folder: Path, move: Move, reactor: str
+    serve: Serve, folder: Path, move: Move, reactor: str
 ) -> None:
     server = start(serve, folder, reactor=reactor, spares=0)
     os.kill(server.template(), signal.SIGKILL)
@@ -60,10 +61,10 @@ def test_a_dead_template_is_replaced_when_the_clock_is_set(
 
 
 def test_a_penalty_lasts_as_long_when_the_clock_is_set(
-    serve: Callable[..., Server], folder: Path, move: Move
+    serve: Serve, folder: Path, move: Move
 ) -> None:
     server = start(serve, folder, "--penalty=2")
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         os.kill(server.child_of(connection), signal.SIGKILL)
         server.wait_for(r"penalty source=127\.0\.0\.1 seconds=2\n")
@@ -74,7 +75,7 @@ def test_a_penalty_lasts_as_long_when_the_clock_is_set(
 
 
 def test_a_rate_is_refilled_as_fast_when_the_clock_is_set(
-    serve: Callable[..., Server], folder: Path, move: Move
+    serve: Serve, folder: Path, move: Move
 ) -> None:
     server = start(serve, folder, "--rate=1/3")
     assert served(server)
@@ -84,10 +85,10 @@ def test_a_rate_is_refilled_as_fast_when_the_clock_is_set(
 
 
 def test_a_session_lasts_as_long_when_the_clock_is_set(
-    serve: Callable[..., Server], folder: Path, move: Move
+    serve: Serve, folder: Path, move: Move
 ) -> None:
     server = start(serve, folder, "--session-timeout=2")
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         server.child_of(connection)
         move()
@@ -98,10 +99,10 @@ def test_a_session_lasts_as_long_when_the_clock_is_set(
 
 
 def test_the_grace_ends_when_the_clock_is_set_while_it_lasts(
-    serve: Callable[..., Server], folder: Path, move: Move
+    serve: Serve, folder: Path, move: Move
 ) -> None:
     server = start(serve, folder, "--grace=1")
-    with connect(server.address) as connection:
+    with server.connect() as connection:
         talk(connection)
         server.child_of(connection)
         server.kill()

@@ -12,17 +12,17 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from twisted_fork import inside
 
-from .clients import ask, connect, talk
+from .clients import ask, talk
 from .commands import limited
 from .harness import Server
 from .processes import children, descriptors, group, mapped, open_files
+from .serving import Serve
 
 STREAMS = {0, 1, 2}
 
@@ -51,12 +51,12 @@ def assert_holds_streams_and(pid: int, server: Server, more: int) -> set[str]:
 
 
 def test_a_forked_child_holds_its_connection_and_nothing_else(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     for spares in (0, 2):
         server = serve(spares=spares)
         # Clients before it, whose connections it must not have inherited.
-        clients = [connect(server.address) for _ in range(4)]
+        clients = [server.connect() for _ in range(4)]
         for client in clients:
             talk(client)
         # A spare closes its channel when it has had its last connection.
@@ -67,10 +67,10 @@ def test_a_forked_child_holds_its_connection_and_nothing_else(
 
 
 def test_a_spawned_child_holds_its_connection_and_nothing_else(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve(launcher="spawn")
-    clients = [connect(server.address) for _ in range(4)]
+    clients = [server.connect() for _ in range(4)]
     for client in clients:
         talk(client)
         held = assert_holds_streams_and(server.child_of(client), server, 1)
@@ -79,12 +79,10 @@ def test_a_spawned_child_holds_its_connection_and_nothing_else(
         client.close()
 
 
-def test_a_child_that_lives_on_holds_its_channel_too(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_a_child_that_lives_on_holds_its_channel_too(serve: Serve, launcher: str) -> None:
     for spares in (0, 2):
         server = serve("-k3", launcher=launcher, spares=spares)
-        with connect(server.address) as client:
+        with server.connect() as client:
             talk(client)
             held = assert_holds_streams_and(server.child_of(client), server, 2)
             assert inode_of_servers_end(client) in held
@@ -92,17 +90,15 @@ def test_a_child_that_lives_on_holds_its_channel_too(
         server.stop()
 
 
-def test_a_spare_holds_its_channel_and_nothing_else(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_a_spare_holds_its_channel_and_nothing_else(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher, spares=4)
     channels = [assert_holds_streams_and(pid, server, 1) for pid in server.spares()]
     assert len(channels) == len(set.union(*channels)) == 4
 
 
-def test_the_template_holds_its_channel_and_nothing_else(serve: Callable[..., Server]) -> None:
+def test_the_template_holds_its_channel_and_nothing_else(serve: Serve) -> None:
     server = serve()
-    clients = [connect(server.address) for _ in range(4)]
+    clients = [server.connect() for _ in range(4)]
     for client in clients:
         talk(client)
     server.wait_until_idle(serving=len(clients))
@@ -111,11 +107,9 @@ def test_the_template_holds_its_channel_and_nothing_else(serve: Callable[..., Se
         client.close()
 
 
-def test_every_child_leads_a_process_group_of_its_own(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_every_child_leads_a_process_group_of_its_own(serve: Serve, launcher: str) -> None:
     server = serve(launcher=launcher)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.child_of(client)
         # a spawned spare that has just been started does not lead one yet
@@ -127,11 +121,11 @@ def test_every_child_leads_a_process_group_of_its_own(
 
 
 def test_the_soft_limit_on_open_files_is_raised_but_not_for_children(
-    serve: Callable[..., Server], launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     hard = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     server = serve(launcher=launcher, before=limited(700, hard))
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.child_of(client)
         # one that is just being spawned has the server's limit for a moment
@@ -140,15 +134,13 @@ def test_the_soft_limit_on_open_files_is_raised_but_not_for_children(
         assert {open_files(pid) for pid in children(server.pid)} == {(700, hard)}
 
 
-def test_the_reactor_process_alone_has_twisted_in_its_memory(
-    serve: Callable[..., Server], launcher: str
-) -> None:
+def test_the_reactor_process_alone_has_twisted_in_its_memory(serve: Serve, launcher: str) -> None:
     # Twisted itself is plain Python, which is not mapped; what it needs is.
     compiled = re.compile(r"/zope/interface/\S*\.so")
     server = serve(launcher=launcher)
     if not compiled.search(mapped(server.pid)):
         pytest.skip("zope.interface is not compiled here")
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
         server.child_of(client)
         # until it executes, a process that is being spawned has its parent's memory
@@ -184,7 +176,7 @@ def test_nothing_of_the_childrens_side_imports_twisted(module: str) -> None:
 
 @pytest.mark.parametrize("options", [["-k1"], ["-k2"]], ids=" ".join)
 def test_what_is_opened_is_closed_again_as_development_mode_sees(
-    serve: Callable[..., Server], launcher: str, options: list[str]
+    serve: Serve, launcher: str, options: list[str]
 ) -> None:
     before = ["env", "PYTHONDEVMODE=1"]
     for spares in (0, 2):

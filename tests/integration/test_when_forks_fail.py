@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from .clients import Crowd, connect, read, talk
+from .clients import Crowd, read, talk
 from .commands import Unprivileged
 from .harness import Server, with_twisted
+from .serving import Serve
 
 
 @pytest.fixture
@@ -40,11 +41,11 @@ def forbid_processes(server: Server, user: Unprivileged) -> Callable[[], None]:
 
 
 def test_connections_wait_until_children_can_be_made(
-    serve: Callable[..., Server], launcher: str, user: Unprivileged
+    serve: Serve, launcher: str, user: Unprivileged
 ) -> None:
     server = serve(user=user, launcher=launcher)
     allow = forbid_processes(server, user)
-    clients = [connect(server.address) for _ in range(20)]
+    clients = [server.connect() for _ in range(20)]
     for client in clients:
         client.sendall(b"hello")
     # The two spares serve the first.
@@ -63,7 +64,7 @@ def test_connections_wait_until_children_can_be_made(
 
 @with_twisted
 async def test_a_crowd_waits_through_several_spells(
-    serve: Callable[..., Server], launcher: str, user: Unprivileged
+    serve: Serve, launcher: str, user: Unprivileged
 ) -> None:
     from twisted.internet import reactor
 
@@ -84,11 +85,11 @@ async def test_a_crowd_waits_through_several_spells(
 
 
 def test_spares_are_made_when_children_can_be_made_again(
-    serve: Callable[..., Server], launcher: str, user: Unprivileged
+    serve: Serve, launcher: str, user: Unprivileged
 ) -> None:
     server = serve(user=user, launcher=launcher, spares=2)
     allow = forbid_processes(server, user)
-    with connect(server.address) as client:
+    with server.connect() as client:
         talk(client)
     server.wait_for("cannot start children")
     allow()

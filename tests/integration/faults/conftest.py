@@ -5,14 +5,12 @@ is never away for long from accepting connections.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.harness import Server
+from tests.integration.serving import Serve
 
 from .metered import metered, read_meter
 
@@ -21,24 +19,21 @@ MOST_CPU = 0.05
 
 
 @pytest.fixture
-def serve(serve: Callable[..., Server], folder: Path) -> Iterator[Callable[..., Server]]:
+def serve(serve: Serve, folder: Path) -> Iterator[Serve]:
     """
-    As the fixture of that name elsewhere, with a meter, which is looked at when the server has
-    been stopped.
+    As the fixture of that name elsewhere, with a meter for each server, which is looked at when
+    the server has been stopped.
     """
-    servers: list[tuple[Server, Path]] = []
+    reports: list[Path] = []
 
-    def start(*options: str, **more: Any) -> Server:
-        report = folder / f"away-{len(servers)}"
-        server = serve(*options, wrap=partial(metered, report=report), **more)
-        servers.append((server, report))
-        return server
+    def wrap(twistd: list[str]) -> list[str]:
+        reports.append(folder / f"away-{len(reports)}")
+        return metered(twistd, reports[-1])
 
-    yield start
-    for server, report in servers:
-        if not server.is_over():
-            server.check_nothing_is_left()
-            server.stop()
+    serve.wrap = wrap
+    yield serve
+    serve.finish()
+    for report in reports:
         away = read_meter(report)
         print(f"longest away from accepting: {away}")
         assert 0 < away.cpu < MOST_CPU, away

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.integration.clients import Crowd, connect, read
+from tests.integration.clients import Crowd, read
 from tests.integration.harness import Server
 from tests.integration.processes import DEADLINE, children, descendants, state, until, wait_until
 
@@ -42,12 +42,7 @@ class Books:
 
     def connect(self, source: str | None = None) -> socket.socket:
         """A connection that counts, from a loopback address of one's own if need be."""
-        if source is None:
-            connection = connect(self.server.address)
-        else:
-            connection = socket.create_connection(
-                self.server.address, DEADLINE, source_address=(source, 0)
-            )
+        connection = self.server.connect(source)
         self.made += 1
         return connection
 

@@ -1,12 +1,14 @@
 """
 twistd, with a meter: the longest time that its reactor was away from waiting for what happens.
 
-Run as ``python metered.py REPORT twistd ARGUMENTS``; read_meter reads the report, at any time.
+Run as ``python metered.py REPORT SCRIPT ARGUMENT ...``, where SCRIPT is twistd, or what runs
+that; read_meter reads the report, at any time.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import struct
 import sys
 import time
@@ -39,7 +41,9 @@ def read_meter(report: Path) -> Away:
 
 def metered(twistd: Sequence[str], report: Path) -> list[str]:
     """The command *twistd*, an interpreter and its arguments, with a meter."""
-    return [twistd[0], *twistd[1:-1], __file__, str(report), twistd[-1]]
+    from tests.integration.commands import through
+
+    return through(twistd, Path(__file__), str(report))
 
 
 class _Meter:
@@ -82,9 +86,7 @@ def main() -> None:
     _Meter.report = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
     epollreactor.epoll = lambda *arguments: _Meter(epoll(*arguments))
     sys.path[0] = str(Path(sys.argv[0]).parent)
-    from twisted.scripts.twistd import run
-
-    run()
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 
 import pytest
 
-from tests.integration.clients import ask, connect, read, read_to_end
-from tests.integration.harness import Server, with_twisted
+from tests.integration.clients import ask, read, read_to_end
+from tests.integration.harness import with_twisted
 from tests.integration.processes import children, wait_until
-from tests.integration.serving import Serve, forkserve, forkserve_program, python_program
+from tests.integration.serving import Serve, python_program
 
 from .load import Books, closing, order, read_quietly, reap_orphans, threaded
 
@@ -23,7 +22,7 @@ HANDLER = ".faults.handlers:obeys"
 
 @with_twisted
 async def test_descendants_that_flood_standard_error_while_children_crash(serve: Serve) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     before = children(os.getpid())
     books = Books(server)
     async with books.crowd():
@@ -43,7 +42,7 @@ async def test_descendants_that_flood_standard_error_while_children_crash(serve:
 
 @with_twisted
 async def test_descendants_that_write_a_byte_at_a_time_while_children_crash(serve: Serve) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     before = children(os.getpid())
     books = Books(server)
     async with books.crowd(10):
@@ -62,8 +61,8 @@ async def test_descendants_that_write_a_byte_at_a_time_while_children_crash(serv
 
 def test_programs_that_flood_standard_error(serve: Serve) -> None:
     options = ("--session-timeout=1", "--grace=1")
-    server = forkserve_program(serve, "/bin/sh", "-c", "exec yes >&2", options=options)
-    with closing([connect(server.address) for _ in range(12)]) as connections:
+    server = serve(*options, program=["/bin/sh", "-c", "exec yes >&2"])
+    with closing([server.connect() for _ in range(12)]) as connections:
         for connection in connections:
             assert read_to_end(connection) == b""
     server.wait_for("child ended peer=.* limit=session-timeout", 12)
@@ -74,7 +73,7 @@ def test_programs_that_flood_standard_error(serve: Serve) -> None:
 def test_what_a_program_leaves_behind_is_heard_and_does_not_keep_the_server(serve: Serve) -> None:
     before = children(os.getpid())
     code = "(setsid sh -c 'while echo still here >&2; do sleep 0.05; done' </dev/null >/dev/null &)"
-    server = forkserve_program(serve, "/bin/sh", "-c", code)
+    server = serve(program=["/bin/sh", "-c", code])
     assert ask(server.address, b"") == b""
     server.wait_for("child ended peer=.* exit=0")
     server.wait_for("child wrote pid=.*: still here", len(server.find("still here")) + 2)
@@ -85,8 +84,8 @@ def test_what_a_program_leaves_behind_is_heard_and_does_not_keep_the_server(serv
 
 def test_no_program_can_change_the_flags_of_anothers_standard_error(serve: Serve) -> None:
     code = "print(os.get_blocking(2)); os.set_blocking(2, False); sys.stdin.read()"
-    server = forkserve_program(serve, *python_program(code))
-    with connect(server.address) as first, connect(server.address) as second:
+    server = serve(program=python_program(code))
+    with server.connect() as first, server.connect() as second:
         for connection in (first, second):
             assert read(connection, 5) == b"True\n"
 
@@ -94,7 +93,7 @@ def test_no_program_can_change_the_flags_of_anothers_standard_error(serve: Serve
 def test_flags_that_a_child_leaves_behind_are_not_those_of_the_next(
     serve: Serve, launcher: str
 ) -> None:
-    server = forkserve(serve, HANDLER, launcher=launcher, spares=0)
+    server = serve(handler=HANDLER, launcher=launcher, spares=0)
     for _ in range(2):
         assert ask(server.address, b"!makes_stderr_nonblocking") == b"1"
 
@@ -112,7 +111,7 @@ def test_flags_that_a_child_leaves_behind_are_not_those_of_the_next(
 )
 @with_twisted
 async def test_fork_bombs(serve: Serve, options: tuple[str, ...]) -> None:
-    server = forkserve(serve, HANDLER, "--session-timeout=2", "--grace=1", *options)
+    server = serve("--session-timeout=2", "--grace=1", *options, handler=HANDLER)
     before = children(os.getpid())
     books = Books(server)
     async with books.crowd(10):
@@ -127,7 +126,7 @@ async def test_fork_bombs(serve: Serve, options: tuple[str, ...]) -> None:
 
 
 @with_twisted
-async def test_the_log_is_rotated_under_load(serve: Callable[..., Server]) -> None:
+async def test_the_log_is_rotated_under_load(serve: Serve) -> None:
     server = serve(daemon=True)
     books = Books(server)
 
@@ -145,13 +144,13 @@ async def test_the_log_is_rotated_under_load(serve: Callable[..., Server]) -> No
     books.check()
 
 
-def test_proxy_headers_of_very_many_parts(serve: Callable[..., Server]) -> None:
+def test_proxy_headers_of_very_many_parts(serve: Serve) -> None:
     server = serve("--proxy-protocol", "--handshake-timeout=60")
     parts = b"\xe0\0\0" * 21_000
     addresses = bytes([192, 0, 2, 1, 192, 0, 2, 2, 0, 1, 0, 2])
     size = (len(addresses) + len(parts)).to_bytes(2, "big")
     header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + size + addresses + parts
-    with closing([connect(server.address) for _ in range(40)]) as connections:
+    with closing([server.connect() for _ in range(40)]) as connections:
         os.kill(server.pid, signal.SIGSTOP)
         try:
             for connection in connections:

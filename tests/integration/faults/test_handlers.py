@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.clients import ask, read, read_to_end
+from tests.integration.commands import environment
 from tests.integration.harness import LOOPBACK, Server, with_twisted
 from tests.integration.processes import children, descriptors, ticks, wait_until
-from tests.integration.serving import Serve, environment, forkserve
+from tests.integration.serving import Serve
 
 from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orphans, threaded
 
@@ -56,7 +57,7 @@ def _ends(server: Server, connection: socket.socket, how: str) -> str:
 @with_twisted
 async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: str) -> None:
     size = 30 if launcher == "fork" else 6
-    server = forkserve(serve, HANDLER, *LIMITS, launcher=launcher)
+    server = serve(*LIMITS, handler=HANDLER, launcher=launcher)
     server.expects_traceback = True
     before = children(os.getpid())
     books = Books(server)
@@ -78,7 +79,7 @@ async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: 
 async def test_descendants_may_keep_the_connection_when_their_child_has_ended(
     serve: Serve,
 ) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     books = Books(server)
     async with books.crowd():
         for fault in ("forks_and_leaves", "escapes"):
@@ -101,7 +102,7 @@ async def _reaped(pid: int) -> None:
 @with_twisted
 @pytest.mark.parametrize("fault", ["floods_stderr", "floods_newlines"])
 async def test_a_flood_of_stderr_does_not_drown_the_reactor(serve: Serve, fault: str) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     books = Books(server)
     async with books.crowd(), _timed(books) as slowest:
         with books.connect() as victim:
@@ -155,7 +156,7 @@ def _is_heard_again(server: Server, books: Books) -> None:
 async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_busy(
     serve: Serve,
 ) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     server.expects_traceback = True
     template = server.template()
     books = Books(server)
@@ -230,7 +231,7 @@ async def test_a_child_that_babbles_is_killed(listening: Server) -> None:
 
 
 def test_descriptors_sent_with_standard_error_are_not_kept(serve: Serve) -> None:
-    server = forkserve(serve, HANDLER)
+    server = serve(handler=HANDLER)
     books = Books(server)
     before = len(descriptors(server.pid))
     with books.connect() as victim:

@@ -7,14 +7,13 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.integration.clients import ask, read, read_to_end, reset, talk
-from tests.integration.harness import Server, with_twisted
+from tests.integration.harness import with_twisted
 from tests.integration.processes import descriptors, ticks
-from tests.integration.serving import Serve, forkserve
+from tests.integration.serving import Serve
 
 from .load import Books, closing, order, threaded
 
@@ -24,7 +23,7 @@ SILENT = 500
 
 
 @with_twisted
-async def test_peers_that_connect_and_say_nothing(serve: Callable[..., Server]) -> None:
+async def test_peers_that_connect_and_say_nothing(serve: Serve) -> None:
     server = serve("--max-children=600")
     books = Books(server)
     async with books.crowd():
@@ -45,7 +44,7 @@ async def test_peers_that_connect_and_say_nothing(serve: Callable[..., Server]) 
 
 @with_twisted
 async def test_peers_that_say_nothing_until_they_are_sent_away(
-    serve: Callable[..., Server],
+    serve: Serve,
 ) -> None:
     server = serve("--idle-timeout=3", "--max-children=100")
     books = Books(server)
@@ -60,7 +59,7 @@ async def test_peers_that_say_nothing_until_they_are_sent_away(
 
 
 @with_twisted
-async def test_a_peer_that_sends_a_byte_now_and_then(serve: Callable[..., Server]) -> None:
+async def test_a_peer_that_sends_a_byte_now_and_then(serve: Serve) -> None:
     server = serve("--idle-timeout=8")
     books = Books(server)
     async with books.crowd():
@@ -74,7 +73,7 @@ async def test_a_peer_that_sends_a_byte_now_and_then(serve: Callable[..., Server
 
 
 @with_twisted
-async def test_resets_in_the_backlog(serve: Callable[..., Server]) -> None:
+async def test_resets_in_the_backlog(serve: Serve) -> None:
     server = serve("--max-children=1")
     books = Books(server)
     with books.connect() as inside:
@@ -94,7 +93,7 @@ async def test_resets_in_the_backlog(serve: Callable[..., Server]) -> None:
 
 @with_twisted
 async def test_resets_in_mid_answer(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, HANDLER, launcher=launcher)
+    server = serve(handler=HANDLER, launcher=launcher)
     server.expects_traceback = True
     books = Books(server)
     async with books.crowd(30 if launcher == "fork" else 6):
@@ -107,7 +106,7 @@ async def test_resets_in_mid_answer(serve: Serve, launcher: str) -> None:
 
 
 @with_twisted
-async def test_half_closed_peers_get_everything(serve: Callable[..., Server]) -> None:
+async def test_half_closed_peers_get_everything(serve: Serve) -> None:
     server = serve()
     books = Books(server)
     question = random.Random(4).randbytes(3_000_000).replace(b"quit", b"----")
@@ -135,7 +134,7 @@ def _ask_while_reading(address: tuple[str, int], question: bytes) -> bytes:
 
 
 @with_twisted
-async def test_a_peer_that_sends_much_and_reads_nothing(serve: Callable[..., Server]) -> None:
+async def test_a_peer_that_sends_much_and_reads_nothing(serve: Serve) -> None:
     server = serve("--session-timeout=4", "--grace=1")
     books = Books(server)
     sent = 0
@@ -157,7 +156,7 @@ async def test_a_peer_that_sends_much_and_reads_nothing(serve: Callable[..., Ser
 
 
 @with_twisted
-async def test_a_tight_loop_from_many_addresses(serve: Callable[..., Server]) -> None:
+async def test_a_tight_loop_from_many_addresses(serve: Serve) -> None:
     server = serve("--rate=3/3600", "--max-per-source=2", "--allow=127.0.0.0/8")
     books = Books(server)
     before = len(descriptors(server.pid))
@@ -186,9 +185,7 @@ async def test_a_tight_loop_from_many_addresses(serve: Callable[..., Server]) ->
 
 @pytest.mark.parametrize("when_full", ["wait", "refuse"])
 @with_twisted
-async def test_a_flood_of_one_source_leaves_room_for_others(
-    serve: Callable[..., Server], when_full: str
-) -> None:
+async def test_a_flood_of_one_source_leaves_room_for_others(serve: Serve, when_full: str) -> None:
     options = ("--max-per-source=5", "--max-children=20", f"--when-full={when_full}")
     server = serve(*options, "--banner-refused=go away")
     books = Books(server)
@@ -212,7 +209,7 @@ def _read_quietly(connection: socket.socket) -> bytes:
 
 
 @with_twisted
-async def test_silence_costs_no_time(serve: Callable[..., Server]) -> None:
+async def test_silence_costs_no_time(serve: Serve) -> None:
     server = serve("--max-children=300")
     books = Books(server)
     with closing([books.connect() for _ in range(200)]) as silent:

@@ -16,7 +16,7 @@ import pytest
 from tests.integration.clients import read_to_end, talk
 from tests.integration.harness import Server, with_twisted
 from tests.integration.processes import descriptors, open_files
-from tests.integration.serving import Serve, forkserve
+from tests.integration.serving import Serve
 
 from .load import Books, closing, order, resident, threaded
 
@@ -73,7 +73,7 @@ def _wait_for_trouble(server: Server, number: int) -> None:
 
 @with_twisted
 async def test_memory_runs_out_in_children(serve: Serve) -> None:
-    server = forkserve(serve, HANDLER, "--memory=200M")
+    server = serve("--memory=200M", handler=HANDLER)
     server.expects_traceback = True
     books = Books(server)
     async with books.crowd():
@@ -113,7 +113,7 @@ def tiny_disk(folder: Path) -> Iterator[Callable[[], Callable[[], None]]]:
 
 @with_twisted
 async def test_the_disk_is_full_under_the_log(
-    tiny_disk: Callable[[], Callable[[], None]], serve: Callable[..., Server]
+    tiny_disk: Callable[[], Callable[[], None]], serve: Serve
 ) -> None:
     server = serve(daemon=True)
     server.expects_traceback = True
@@ -135,7 +135,7 @@ async def test_the_disk_is_full_under_the_log(
 
 
 @with_twisted
-async def test_the_log_may_not_grow(serve: Callable[..., Server]) -> None:
+async def test_the_log_may_not_grow(serve: Serve) -> None:
     """As where the disk is full, for those who may mount nothing: writing it fails."""
     server = serve(daemon=True)
     server.expects_traceback = True

@@ -15,7 +15,7 @@ import pytest
 from tests.integration.clients import ask, read_to_end, talk
 from tests.integration.harness import Server, with_twisted
 from tests.integration.processes import children, state, until, wait_until
-from tests.integration.serving import Serve, forkserve
+from tests.integration.serving import Serve
 
 from .load import Books, closing, reap_orphans, stopped, threaded
 
@@ -48,7 +48,7 @@ async def test_signals_to_serving_children(
 
 @with_twisted
 async def test_a_serving_child_that_is_stopped(serve: Serve, launcher: str) -> None:
-    server = forkserve(serve, HANDLER, "--session-timeout=20", "--grace=1", launcher=launcher)
+    server = serve("--session-timeout=20", "--grace=1", handler=HANDLER, launcher=launcher)
     books = Books(server)
     async with books.crowd(30 if launcher == "fork" else 6) as crowd:
         with books.connect() as continued, books.connect() as victim:
@@ -236,7 +236,7 @@ async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
         told = "(?i)refused|lost|closed|reset|answered with b''"
         assert all(re.search(told, each) for each in crowd.broken)
     reap_orphans(before)
-    server.log_file.write_text("")
+    server.log_file.unlink()
     again = Server(folder, spares=1)
     again.wait_until_ready()
     assert ask(again.address, b"hello") == b"HELLO"

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.clients import connect
+from tests.integration.commands import environment
 from tests.integration.harness import LOOPBACK, Server
 from tests.integration.processes import DEADLINE, wait_until
-from tests.integration.serving import Serve, environment
+from tests.integration.serving import Serve
 
 PROGRAM = Path(__file__).with_name("injected.py")
 
@@ -104,7 +105,7 @@ class Peers:
         if self.way.unix:
             return connect(str(self.server.folder / "socket"))
         if host is None:
-            return connect(self.server.address)
+            return self.server.connect()
         return socket.create_connection(self.server.address, DEADLINE, source_address=(host, 0))
 
     def stranger(self) -> str:
