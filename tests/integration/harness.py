@@ -32,6 +32,7 @@ class Server(ServerProcess):
     A ``twistd forkecho``, or ``twistd forkserve`` with a handler or a program.
 
     :param options: of the plugin.
+    :param more_options: as well.
     :param handler: of ours, ``module:name`` in the folder ``served``; or any other whose
         module's name begins with a dot.
     :param program: with its arguments.  The reactor process itself executes it, without
@@ -53,6 +54,7 @@ class Server(ServerProcess):
         self,
         folder: Path,
         *options: str,
+        more_options: Sequence[str] = (),
         handler: str = "",
         program: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
@@ -86,7 +88,7 @@ class Server(ServerProcess):
         command += [word for endpoint in listen for word in ("-l", endpoint)]
         if handler:
             command += ["--handler", handler[1:] if handler[0] == "." else f"served.{handler}"]
-        command += [*options, *(("--", *program) if program else ())]
+        command += [*options, *more_options, *(("--", *program) if program else ())]
         popen: dict[str, Any] = {}
         if user is not None:
             popen = {"env": user.environment} if root_starts_it else user.popen

@@ -5,7 +5,10 @@ The log of a process, read as it grows, and waiting for what it says.
 from __future__ import annotations
 
 import codecs
+import io
+import os
 import re
+import threading
 from pathlib import Path
 
 
@@ -20,21 +23,43 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.begin = 0
         self._path = path
-        self._read = 0
+        self._file: io.FileIO | None = None
+        self._lock = threading.Lock()
         self._text = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def grow(self) -> bool:
-        """Read what is new; whether there was anything."""
+        """Read what is new, in the file and in the one that has taken its place; whether there
+        was anything."""
+        with self._lock:
+            data = self._read()
+            self._text += self._decoder.decode(data)
+        return bool(data)
+
+    def _read(self) -> bytes:
+        if self._file is None:
+            if not self._path.exists():
+                return b""
+            self._file = self._path.open("rb", buffering=0)
+        data = self._file.readall()
+        if not data and self._is_another():
+            self._file.close()
+            self._file = None
+            return self._read()
+        return data
+
+    def _is_another(self) -> bool:
+        """Whether the log has been rotated, and there is a new one."""
+        assert self._file is not None
         try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                data = file.read()
+            return os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino
         except FileNotFoundError:
             return False
-        self._read += len(data)
-        self._text += self._decoder.decode(data)
-        return bool(data)
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._file is not None:
+            self._file.close()
 
     def mark(self) -> int:
         """Where it ends now: see *since* elsewhere."""

@@ -66,10 +66,9 @@ class ServerProcess:
         self._log.begin = self.mark()
         self.expects_traceback = self.expects_retries = False
 
-    def empty_log(self) -> None:
-        """Begin with an empty file."""
-        self.log_file.write_text("")
-        self._log = Log(self.log_file)
+    def close_log(self) -> None:
+        """Nothing more is read of it."""
+        self._log.close()
 
     def find(
         self, pattern: str, *, of: socket.socket | None = None, since: int | None = None

@@ -165,6 +165,7 @@ def end(process: ServerProcess) -> None:
     if not process.is_over():
         process.kill(signal.SIGKILL)
         wait_until(process.is_over, "the end of a process that was killed")
+    process.close_log()
 
 
 def _reap_the_daemons_parent(server: Server) -> None:

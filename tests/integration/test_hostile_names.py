@@ -46,8 +46,8 @@ def program_server(chdir: bool, *options: str) -> dict[str, Any]:
     """What makes a server execute a program itself; or with a template, if it has to change
     the folder before."""
     if not chdir:
-        return {"options": options}
-    return {"options": [*options, "--chdir=/"], "launcher": "fork", "spares": 0}
+        return {"more_options": options}
+    return {"more_options": [*options, "--chdir=/"], "launcher": "fork", "spares": 0}
 
 
 @pytest.mark.parametrize("chdir", [False, True], ids=["direct", "by a template"])

@@ -18,8 +18,8 @@ from .serving import Serve, ask_json, python_program
 
 WAYS: dict[str, dict[str, Any]] = {
     "direct": {},
-    "fork": {"launcher": "fork", "options": ["--chdir=."]},
-    "spawn": {"launcher": "spawn", "options": ["--chdir=."]},
+    "fork": {"launcher": "fork", "more_options": ["--chdir=."]},
+    "spawn": {"launcher": "spawn", "more_options": ["--chdir=."]},
 }
 """A program is executed by the reactor process, or where that cannot do it by a child."""
 
@@ -125,7 +125,7 @@ def test_a_program_has_the_servers_environment(serve: Serve, way: dict[str, Any]
 
 def test_a_program_has_variables_of_its_own(serve: Serve) -> None:
     options = ["--env", "COLOUR=red", "--env", "EMPTY=", "--env", "EQUAL=a=b", "--env=PROTO=mine"]
-    told = tells(serve, options=options, env={"COLOUR": "green", "SHAPE": "round"})
+    told = tells(serve, more_options=options, env={"COLOUR": "green", "SHAPE": "round"})
     given = {name: told["env"][name] for name in ("COLOUR", "EMPTY", "EQUAL", "PROTO", "SHAPE")}
     assert given == {
         "COLOUR": "red",
@@ -146,7 +146,7 @@ def test_a_program_may_have_nothing_of_the_servers_environment(serve: Serve) -> 
 def test_a_program_starts_in_a_folder_that_was_named(serve: Serve, folder: Path) -> None:
     place = folder / "elsewhere"
     place.mkdir()
-    told = tells(serve, options=["--chdir", str(place)], launcher="fork")
+    told = tells(serve, more_options=["--chdir", str(place)], launcher="fork")
     assert told["cwd"] == str(place)
 
 

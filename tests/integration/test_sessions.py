@@ -56,8 +56,8 @@ def test_a_child_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
     "way",
     [
         {},
-        {"launcher": "fork", "options": ["--chdir=/"]},
-        {"launcher": "spawn", "options": ["--chdir=/"]},
+        {"launcher": "fork", "more_options": ["--chdir=/"]},
+        {"launcher": "spawn", "more_options": ["--chdir=/"]},
     ],
     ids=["direct", "fork", "spawn"],
 )
