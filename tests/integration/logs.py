@@ -9,6 +9,7 @@ import io
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -32,21 +33,20 @@ class Log:
         """Read what is new, in the file and in the one that has taken its place; whether there
         was anything."""
         with self._lock:
-            data = self._read()
+            data = b"".join(self._pieces())
             self._text += self._decoder.decode(data)
         return bool(data)
 
-    def _read(self) -> bytes:
-        if self._file is None:
-            if not self._path.exists():
-                return b""
-            self._file = self._path.open("rb", buffering=0)
-        data = self._file.readall()
-        if not data and self._is_another():
+    def _pieces(self) -> Iterator[bytes]:
+        while self._file is not None or self._path.exists():
+            if self._file is None:
+                self._file = self._path.open("rb", buffering=0)
+            is_another = self._is_another()  # if so, nothing more is written into this one
+            yield self._file.readall()
+            if not is_another:
+                break
             self._file.close()
             self._file = None
-            return self._read()
-        return data
 
     def _is_another(self) -> bool:
         """Whether the log has been rotated, and there is a new one."""
