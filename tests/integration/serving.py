@@ -33,13 +33,15 @@ class Shared:
     A test leaves them as they were, so it does not end them, nor their template.
     """
 
-    _MOST = 6
+    _MOST = 12
 
     def __init__(self) -> None:
         self._servers: OrderedDict[str, Server] = OrderedDict()
 
     def get(self, options: Sequence[str], more: dict[str, Any]) -> Server:
         """The server with these options, idle."""
+        if "program" not in more:
+            more = {"launcher": "fork", **more}
         key = repr((options, sorted(more.items())))
         server = self._servers.pop(key, None)
         if server is None:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from .clients import read_to_end, talk
+from .clients import inode_of_servers_end, read_to_end, talk
 from .harness import Server
 from .processes import descriptors, state, wait_until
 from .serving import Serve, python_program
-from .test_what_children_hold import inode_of_servers_end
 
 Start = Callable[..., Server]
 

@@ -9,7 +9,6 @@ import os
 import pkgutil
 import re
 import resource
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,24 +17,13 @@ import pytest
 
 from twisted_fork import inside
 
-from .clients import ask, talk
+from .clients import ask, inode_of_servers_end, talk
 from .commands import limited
 from .harness import Server
 from .processes import children, descriptors, group, mapped, open_files
 from .serving import Serve
 
 STREAMS = {0, 1, 2}
-
-
-def inode_of_servers_end(connection: socket.socket) -> str:
-    """``socket:[...]`` of the other end of a client's connection, from /proc/net/tcp."""
-    ours = f":{connection.getsockname()[1]:04X}"
-    theirs = f":{connection.getpeername()[1]:04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(theirs) and fields[2].endswith(ours):
-            return f"socket:[{fields[9]}]"
-    raise LookupError(connection)
 
 
 def assert_holds_streams_and(pid: int, server: Server, more: int) -> set[str]:
