@@ -115,8 +115,10 @@ def test_who_is_killed_between_two_connections_is_replaced(serve: Serve, launche
     assert ask(server.address, b"hello") == b"HELLO"
     (pid,) = server.wait_for(r"served peer=\S+ pid=(\d+) ")
     os.kill(int(pid), signal.SIGKILL)
-    server.wait_for(rf"idle child ended pid={pid} signal=SIGKILL")
+    server.wait_for(f"idle child ended pid={pid} signal=SIGKILL")
     assert ask(server.address, b"hello") == b"HELLO"
+    # likewise
+    server.stop()
 
 
 def test_spares_take_the_connections_that_come(serve: Serve, launcher: str) -> None:
