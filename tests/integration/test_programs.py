@@ -211,10 +211,7 @@ def test_signals_are_as_at_the_start_of_the_world(
     serve: Serve, way: dict[str, Any], before: list[str]
 ) -> None:
     """Python ignores SIGPIPE, and a program would inherit that: ``yes | head`` were endless."""
-    if before:
-        server = serve(program=OBEY, before=before, **way)
-    else:
-        server = obedient(serve, way)
+    server = serve(program=OBEY, before=before, **way) if before else obedient(serve, way)
     lines = ask(server.address, b"exec cat /proc/self/status\n").decode()
     masks = {name: int(mask, 16) for name, mask in re.findall(r"Sig(\w+):\s+(\w+)", lines)}
     # posix_spawn(3) leaves two signals ignored that are the C library's own
