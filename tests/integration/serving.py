@@ -48,7 +48,11 @@ class Shared:
             if len(self._servers) == self._MOST:
                 self._end(self._servers.popitem(last=False)[1])
             server = Server(new_public_folder(), *options, **more)
-            server.wait_until_ready()
+            try:
+                server.wait_until_ready()
+            except BaseException:
+                self.forget(server)
+                raise
         self._servers[key] = server
         server.begin_test()
         return server
