@@ -222,8 +222,14 @@ def test_a_source_whose_child_crashed_is_refused_for_longer_each_time(
     assert len(server.find("penalty source=")) == 3
 
 
+def punishing(serve: Serve) -> Server:
+    """A server that refuses whose children crash for long; so each test has sources of its
+    own."""
+    return serve.shared("--penalty=10000", "--banner-refused=enough", handler="failing:obeys")
+
+
 def test_who_is_in_disgrace_is_told_of_and_nobody_else_suffers(serve: Serve) -> None:
-    server = serve("--penalty=10000", "--banner-refused=enough", handler="failing:obeys")
+    server = punishing(serve)
     crash(server, AWAY)
     server.wait_for(rf"child ended peer={AWAY}:\d+ pid=\d+ signal=SIGSEGV\b")
     server.wait_for(f"penalty source={AWAY} seconds=10000\n")
@@ -235,13 +241,13 @@ def test_who_is_in_disgrace_is_told_of_and_nobody_else_suffers(serve: Serve) -> 
 
 
 def test_a_handler_that_fails_in_python_brings_no_penalty(serve: Serve) -> None:
-    server = serve("--penalty=10000", handler="failing:obeys")
+    server = punishing(serve)
     server.expects_traceback = True
-    with server.connect() as connection:
+    with server.connect(FAR) as connection:
         connection.sendall(b"raises")
         assert read_to_end(connection) == b""
-    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
-    assert is_served(server)
+    server.wait_for(r"child ended PEER pid=\d+ exit=1", of=connection)
+    assert is_served(server, FAR)
     assert "penalty" not in server.log()
 
 

@@ -234,11 +234,16 @@ def test_at_shutdown_those_are_refused_whose_header_is_awaited(serve: Serve) -> 
     assert server.find("connection refused peer=.* reason='shutting down'")
 
 
+def trusting(serve: Serve) -> Server:
+    """A server that takes a header from some peers only."""
+    networks = ("192.0.2.0/24", "127.0.0.1/32", "::1")
+    options = [f"--proxy-from={network}" for network in networks]
+    return serve.shared("--proxy-protocol", *options, handler="plain:upper")
+
+
 def test_only_trusted_peers_may_send_a_header(serve: Serve) -> None:
-    server = serve(
-        "--proxy-protocol", "--proxy-from=192.0.2.0/24", "--proxy-from=::1", handler="plain:upper"
-    )
-    with server.connect() as connection:
+    server = trusting(serve)
+    with server.connect("127.0.0.2") as connection:
         try:
             connection.sendall(V1)
             assert read_to_end(connection) == b""
@@ -249,13 +254,7 @@ def test_only_trusted_peers_may_send_a_header(serve: Serve) -> None:
 
 
 def test_several_networks_may_be_trusted(serve: Serve) -> None:
-    server = serve(
-        "--proxy-protocol",
-        "--proxy-from=192.0.2.0/24",
-        "--proxy-from=127.0.0.1/32",
-        handler="plain:upper",
-    )
-    assert ask(server.address, V1 + b"hello") == b"HELLO"
+    assert ask(trusting(serve).address, V1 + b"hello") == b"HELLO"
 
 
 def test_peers_of_unix_sockets_are_trusted(serve: Serve) -> None:
