@@ -133,6 +133,20 @@ class Server(ServerProcess):
         assert self._steering is not None, "it is not steered"
         self._steering.advance(seconds)
 
+    def advance_until(self, pattern: str, seconds: float) -> tuple[str, ...]:
+        """
+        Move its reactor's clock by so many seconds, again and again, until the log has *pattern*;
+        its groups.  It is for what the server looks for at intervals.
+        """
+
+        def enough() -> list[tuple[str, ...]]:
+            found = self.find(pattern)
+            if not found:
+                self.advance(seconds)
+            return found
+
+        return wait_until(enough, f"{pattern} in the log:\n", tell=self.log)[0]
+
     # Its processes
 
     def wait_until_ready(self) -> None:

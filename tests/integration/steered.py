@@ -41,7 +41,8 @@ reactor: Any = _reactor
 _idle = tcpinfo.idle
 
 _TICK = 0.015
-"""Seconds: by less than that the kernel is wrong about when the last byte went."""
+"""Seconds: by less than that the kernel is wrong about when the last byte went.  See
+steering.py, which sees to it that none goes so soon after a move."""
 
 
 def moved_idle(info: bytes) -> float:
@@ -63,9 +64,8 @@ class Steering(DatagramProtocol):
         global _moved_by
         _moved_by += float(datagram)
         _moves.append((_monotonic(), float(datagram)))
-        # what is due has been done when this is; and no byte is taken for one before the move that
-        # goes after it
-        reactor.callLater(2 * _TICK, self._answer, addr)
+        # what is due has been done when this is
+        reactor.callLater(0, self._answer, addr)
 
     def _answer(self, address: Any) -> None:
         assert self.transport is not None

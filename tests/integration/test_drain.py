@@ -50,13 +50,23 @@ def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> 
     assert "sent to children" not in server.log()
 
 
-def test_the_log_says_after_ten_seconds_how_many_are_left(serve: Serve) -> None:
-    server = serve(LONG)
-    with server.connect() as first, server.connect() as second:
-        talk(first)
-        talk(second)
-        server.kill()
-        server.wait_for(r"draining children=2\n")
+def test_the_log_says_every_ten_seconds_how_many_are_left(serve: Serve) -> None:
+    server = serve(LONG, steered=True)
+    with server.connect() as second:
+        with server.connect() as first:
+            talk(first)
+            talk(second)
+            server.kill()
+            server.wait_for(r"stopping children=2 grace=100000\n")
+            server.advance(9)
+            assert server.find("draining") == []
+            server.advance(1)
+            server.wait_for(r"draining children=2\n")
+            first.shutdown(socket.SHUT_WR)
+            assert read_to_end(first) == b""
+            server.wait_for("child ended PEER pid=", of=first)
+        server.advance(10)
+        server.wait_for(r"draining children=1\n")
         talk(second, b"still here")
     server.wait_until_over()
 
@@ -97,11 +107,12 @@ while True: signal.pause()
 
 
 def test_time_limits_go_on_while_it_drains(serve: Serve, launcher: str) -> None:
-    server = serve(LONG, "--session-timeout=3", launcher=launcher)
+    server = serve(LONG, "--session-timeout=100", launcher=launcher, steered=True)
     with server.connect() as client:
         talk(client)
         server.kill()
-        server.wait_for("stopping children=")
+        server.wait_for("stopping children=1 ")
+        server.advance(100)
         server.wait_until_over()
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM .*limit=session-timeout")
 
