@@ -18,7 +18,7 @@ import pytest
 
 from .clients import read, read_to_end, talk
 from .harness import Server
-from .processes import descriptors, state, wait_until
+from .processes import descriptors, state, stop, wait_until
 from .serving import Serve, python_program
 from .test_what_children_hold import inode_of_servers_end
 
@@ -46,9 +46,8 @@ def kept(server: Server, connection: socket.socket) -> bool:
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
     """The reactor process does nothing at all meanwhile."""
-    server.kill(signal.SIGSTOP)
     try:
-        wait_until(lambda: state(server.pid) == "T", "a reactor process that is stopped")
+        stop(server.pid)
         yield
     finally:
         server.kill(signal.SIGCONT)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from .clients import Crowd, ask, read_to_end, talk
 from .harness import Server, with_twisted
-from .processes import children, state, wait_until
+from .processes import children, stop
 from .serving import Serve
 
 STUCK = 5.0
@@ -86,10 +86,7 @@ async def test_connections_that_a_killed_spare_was_given_go_to_others(
     server = serve(launcher=launcher, spares=3)
     server.expects_retries = True
     stopped = server.spares()
-    for pid in stopped:
-        # So that it is given a connection, and cannot take it.
-        os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: {*map(state, stopped)} == {"T"}, "spares that are stopped")
+    stop(*stopped)  # so that each is given a connection, and cannot take it
     async with crowd_at(server) as crowd:
         for pid in stopped:
             with suppress(ProcessLookupError):  # the server has, if this took five seconds
@@ -135,7 +132,7 @@ def test_connections_wait_while_there_is_no_template(serve: Serve) -> None:
 def test_a_stopped_template_is_replaced_and_no_connection_is_lost(serve: Serve) -> None:
     server = serve(spares=0, steered=True)
     pid = server.template()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     with server.connect() as client:
         server.advance_until(rf"template stuck pid={pid} seconds=\S+: killed", STUCK)
         talk(client)
@@ -146,7 +143,7 @@ def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(serve: Ser
     server = serve(spares=1, steered=True)
     server.expects_retries = True
     (pid,) = server.spares()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     with server.connect() as client:
         server.advance_until(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed", STUCK)
         talk(client)
