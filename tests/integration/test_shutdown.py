@@ -98,9 +98,9 @@ def test_who_does_not_finish_within_the_grace_gets_sigterm(serve: Serve, launche
         pid = server.child_of(silent)
         server.kill()
         server.wait_for("stopping children=1 ")
-        server.advance(999)
+        server.advance(500)
         assert server.find("sent to children") == []
-        server.advance(1)
+        server.advance(500)
         server.wait_until_over()
         assert read_to_end(silent) == b""
     server.wait_for("stopping: SIGTERM sent to children=1\n")
@@ -119,9 +119,9 @@ def test_who_does_not_obey_sigterm_gets_sigkill(serve: Serve, launcher: str) -> 
         server.wait_for("stopping children=1 ")
         server.advance(1000)
         server.wait_for("stopping: SIGTERM sent to children=1\n")
-        server.advance(999)
+        server.advance(500)
         assert server.find("SIGKILL sent") == []
-        server.advance(1)
+        server.advance(500)
         server.wait_until_over()
     server.wait_for("stopping: SIGKILL sent to children=1\n")
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
