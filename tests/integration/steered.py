@@ -34,25 +34,30 @@ _, path, *sys.argv = sys.argv
 from twisted.internet import reactor as _reactor  # noqa: E402
 from twisted.internet.protocol import DatagramProtocol  # noqa: E402
 
-from twisted_fork import tcpinfo  # noqa: E402
+from twisted_fork.traffic import Traffic  # noqa: E402
 
 reactor: Any = _reactor
 
-_idle = tcpinfo.idle
+_idle = Traffic.idle
 
 _TICK = 0.015
-"""Seconds: by less than that the kernel is wrong about when the last byte went.  See
-steering.py, which sees to it that none goes so soon after a move."""
+"""Seconds: by less than that it is wrong when the last byte went.  See steering.py, which sees to
+it that none goes so soon after a move."""
 
 
-def moved_idle(info: bytes) -> float:
+def moved_idle(traffic: Traffic) -> float | None:
     """What this process takes for the time since a connection's last byte."""
-    seconds = _idle(info)
-    last = _monotonic() - seconds - _TICK
+    before = seconds = None
+    while before is None or _monotonic() - before > _TICK / 3:  # it had to wait for a processor
+        before = _monotonic()
+        seconds = _idle(traffic)
+    if seconds is None:
+        return None
+    last = before - seconds - _TICK
     return seconds + sum(by for when, by in _moves if when > last)
 
 
-tcpinfo.idle = moved_idle
+setattr(Traffic, "idle", moved_idle)  # noqa: B010 - it is declared to be a method
 
 
 class Steering(DatagramProtocol):

@@ -14,7 +14,7 @@ from .processes import wait_until
 _LOOK = 0.5
 """Seconds from one look whether the server still runs to the next."""
 
-_TICKS = 0.03
+_TICKS = 0.05
 """Seconds: the kernel does not say more precisely than that when a connection's last byte
 went, and what goes after a move of the clock must not be taken for older."""
 
