@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import twisted
 import twisted_fork
@@ -60,11 +60,15 @@ def through(command: Sequence[str], program: Path, *words: str) -> list[str]:
     return [*command[:script], str(program), *words, *command[script:]]
 
 
-def environment(**variables: str) -> list[str]:
-    """A command to put before another, which then finds our handlers and has *variables*."""
+def variables(**more: str) -> dict[str, str]:
+    """With these variables, and *more*, a process finds our handlers."""
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    found = {"PYTHONPATH": path, **variables}
-    return ["env", *(f"{name}={value}" for name, value in found.items())]
+    return {"PYTHONPATH": path, **more}
+
+
+def environment(**more: str) -> list[str]:
+    """A command to put before another, which then finds our handlers and has *more* variables."""
+    return ["env", *(f"{name}={value}" for name, value in variables(**more).items())]
 
 
 def limited(soft: int, hard: int) -> list[str]:
@@ -93,6 +97,9 @@ class Unprivileged:
     :ivar environment: with which that one finds what is tested.
     """
 
+    _pythons: ClassVar[dict[int, str | None]] = {}
+    """By user id: it takes long to find out."""
+
     def __init__(self, uid: int = _NOBODY) -> None:
         self.uid = uid if os.getuid() == 0 else os.getuid()
         self._popen: dict[str, Any] = {}
@@ -102,8 +109,10 @@ class Unprivileged:
         path = [*map(str, homes), os.environ.get("PYTHONPATH", "")]
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
         name = f"python3.{sys.version_info.minor}"
-        candidates = [sys.executable, f"/usr/bin/{name}", f"/usr/local/bin/{name}"]
-        self.python = next(filter(self._can_run, candidates), None)
+        if self.uid not in self._pythons:
+            candidates = [sys.executable, f"/usr/bin/{name}", f"/usr/local/bin/{name}"]
+            self._pythons[self.uid] = next(filter(self._can_run, candidates), None)
+        self.python = self._pythons[self.uid]
 
     @property
     def popen(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from .certificates import Authority
+from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
 from .serving import Serve, Shared
@@ -53,13 +54,20 @@ def shared_servers() -> Iterator[Shared]:
     shared.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forked_twistd() -> Iterator[None]:
+    """Stop the process that forks for commands, if a test has had it started."""
+    yield
+    FORKED.stop()
+
+
 @pytest.fixture
 def nobody_left(shared_servers: Shared) -> Iterator[None]:
     """After the test no process is left that was not there before it."""
     before = children(os.getpid())
 
     def left() -> set[int]:
-        return children(os.getpid()) - before - shared_servers.pids()
+        return children(os.getpid()) - before - shared_servers.pids() - FORKED.pids()
 
     yield
     remaining = {pid: state(pid) for pid in left()}
