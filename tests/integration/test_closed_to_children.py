@@ -47,13 +47,13 @@ def start(serve: Serve, folder: Path) -> Start:
     homes = [Path(str(package.__file__)).parents[1] for package in (twisted_fork, twisted)]
     base = Path(sys.base_prefix)
     python = Path(os.path.realpath(sys.executable)).relative_to(base)
-    mounts = []
+    mounts: list[tuple[str, str]] = []
     for place in (*dict.fromkeys((*homes, HERE)), base):
-        there = closed / str(len(mounts))
-        there.mkdir()
-        mounts.append((str(place), str(there)))
-    script = "".join(f"mount --bind {shlex.join(mount)} && " for mount in mounts)
-    *path, prefix = [there for _, there in mounts]
+        mount = closed / str(len(mounts))
+        mount.mkdir()
+        mounts.append((str(place), str(mount)))
+    script = "".join(f"mount --bind {shlex.join(each)} && " for each in mounts)
+    *path, prefix = [mounted for _, mounted in mounts]
 
     def there(command: list[str]) -> list[str]:
         script = next(word for word in command if word.endswith("twistd"))
