@@ -18,6 +18,7 @@ from .certificates import Authority
 from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
+from .public import remove_copies
 from .serving import Serve, Shared
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -96,6 +97,13 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
         failed = False
     finally:
         made.clean_up(failed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _public_copies() -> Iterator[None]:
+    """What the tests have put where everybody may read it is removed at the end."""
+    yield
+    remove_copies()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ A server under test: twistd with one of our plugins, in the foreground or as a d
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +83,9 @@ class Server(ServerProcess):
         self._daemon = daemon
         self._steering = Steering(folder) if steered else None
         command = list(before)
-        if handler or program or env:
+        if user is not None:
+            command += ["env", *(f"{name}={value}" for name, value in (env or {}).items())]
+        elif handler or program or env:
             command += environment(**(env or {}))
         command += self._twistd(user, reactor, root_starts_it, wrap)
         command += ["forkserve" if handler or program else "forkecho"]
@@ -105,11 +106,10 @@ class Server(ServerProcess):
         root_starts_it: bool,
         wrap: Callable[[list[str]], list[str]],
     ) -> list[str]:
-        python = sys.executable if user is None else user.python
-        assert python is not None
-        command = twistd(python)
+        command = twistd() if user is None else user.twistd()
         if self._steering is not None:
-            command = through(command, HERE / "steered.py", str(self._steering.path))
+            here = HERE if user is None else user.here
+            command = through(command, here / "steered.py", str(self._steering.path))
         command = wrap(command)
         if self._daemon:
             folder = self.pid_file.parent

@@ -405,9 +405,8 @@ def test_a_mistake_is_told_before_anything_is_started(
 def refused_unprivileged(folder: Path, *words: str, before: Iterable[str] = ()) -> str:
     """The one line that twistd says to somebody without privileges."""
     somebody = Unprivileged()
-    assert somebody.python is not None
     folder.chmod(0o777)
-    command = [*before, *twistd(somebody.python), "-n", "forkecho", "-l", f"unix:{folder}/s"]
+    command = [*before, *somebody.twistd(), "-n", "forkecho", "-l", f"unix:{folder}/s"]
     ended = subprocess.run(
         [*command, *words], cwd=folder, capture_output=True, timeout=DEADLINE, **somebody.popen
     )
@@ -425,8 +424,7 @@ def test_another_user_takes_root(folder: Path, option: str) -> None:
 @as_root
 def test_a_server_that_does_not_stay_root_cannot_make_others_serve(folder: Path) -> None:
     somebody = Unprivileged()
-    assert somebody.python is not None
-    command = [*twistd(somebody.python), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
+    command = [*somebody.twistd(), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
     ended = subprocess.run(
         [*command, "forkecho", "-l", f"unix:{folder}/s", "--user=nobody"],
         cwd=folder, env=somebody.environment, capture_output=True, timeout=DEADLINE,
@@ -453,7 +451,6 @@ def test_more_than_the_system_allows_is_refused(
     folder: Path, kind: str, hard: int, option: str
 ) -> None:
     somebody = Unprivileged()
-    assert somebody.python is not None
     before = [somebody.python, "-c", _LIMIT.format(kind, hard, hard) + _EXEC]
     line = refused_unprivileged(folder, option, "--max-children=20", before=before)
     assert f"the system allows {hard}" in line
