@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from .clients import ask
-from .commands import Unprivileged, limited, twistd
+from .commands import Unprivileged, limited
 from .harness import LOOPBACK
 from .serving import Serve, forked_refusal, refusal
 

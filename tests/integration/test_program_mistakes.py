@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .clients import ask
-from .commands import Unprivileged, twistd
+from .commands import Unprivileged
 from .serving import Serve, refusal, refused
 
 pytestmark = pytest.mark.usefixtures("nobody_left")

@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,7 +117,9 @@ class _Copy:
             resource.setrlimit(resource.RLIMIT_CPU, (most, most + 1))
             sys.dont_write_bytecode = True
             os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "twisted_fork")]:
+        for name in [
+            name for name in sys.modules if name.split(".")[0] in ("tests", "twisted_fork")
+        ]:
             del sys.modules[name]
         os.chdir(self.place)
         sys.path[:] = [str(self.place), *(p for p in sys.path if p not in ("", str(ROOT)))]
