@@ -192,6 +192,26 @@ class TemplateTests(Case):
             self.assertEqual(peer.recv(100), b"STILL THERE\n")
         self.assertEqual(status_of(pid), 0)
 
+    def test_a_child_that_was_ordered_by_nobody_any_more_ends_without_a_word(self) -> None:
+        self.start_and_wait()
+        os.kill(self.template, signal.SIGSTOP)
+        os.waitpid(self.template, os.WUNTRACED)
+        served, peer = socket.socketpair()
+        with served, peer:
+            wire.send(
+                self.ours, wire.pack(wire.FORK, 7, wire.CARRIES_CONNECTION), (served.fileno(),)
+            )
+            self.ours.close()
+            served.close()
+            peer.settimeout(20)
+            os.kill(self.template, signal.SIGCONT)
+            self.assertEqual(peer.recv(100), b"", "it serves a connection that others have, too")
+        # both are of the template's process group
+        ended = dict(os.waitpid(-self.template, 0) for _ in range(2))
+        self.assertIn(self.template, ended)
+        self.template = 0
+        self.assertEqual((self.stderr.read_text(), [*ended.values()]), ("", [0, 0]))
+
     def test_when_nobody_has_read_that_it_is_ready_it_ends_without_a_word(self) -> None:
         self.start()
         self.assertTrue(select.select([self.ours], [], [], 20)[0])

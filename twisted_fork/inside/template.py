@@ -41,9 +41,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     hugepages.collapse()
-    try:
-        wire.send(channel, wire.pack(wire.READY, number=os.getpid()))
-    except BrokenPipeError:
+    if not worker.say(channel, wire.pack(wire.READY, number=os.getpid())):
         os._exit(0)
     while (message := wire.receive(channel)) is not None:
         if message.kind == wire.STREAMS:
@@ -53,7 +51,7 @@ def main() -> NoReturn:
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
-            wire.send(channel, wire.reply(message, wire.FAILED, failure.errno or 0))
+            worker.say(channel, wire.reply(message, wire.FAILED, failure.errno or 0))
         else:
             if pid == 0:
                 os._exit(_live(channel, work, message, os.setsid))
@@ -102,7 +100,8 @@ def _live(
     try:
         if not number & wire.CARRIES_CONNECTION:
             worker.rehearse(work)
-        wire.send(template, wire.reply(message, wire.ALIVE, os.getpid()))
+        if not worker.say(template, wire.reply(message, wire.ALIVE, os.getpid())):
+            return 0  # the template has been given up, and another one asked for this child
         template.close()
         leave()
         return worker.live(work, channel, message if number & wire.CARRIES_CONNECTION else None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-__all__ = ["Work", "exit_now", "live", "rehearse", "report", "say_ready"]
+__all__ = ["Work", "exit_now", "live", "rehearse", "report", "say", "say_ready"]
 
 _INSIDE = __file__.rpartition("/")[0]
 
@@ -88,7 +88,7 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
             if message is None:
                 assert channel is not None
                 message = wire.receive(channel)
-                if message is None or not _say(channel, _TAKEN):
+                if message is None or not say(channel, _TAKEN):
                     break
             left -= 1
             if not left and channel is not None and not work.listened_to:
@@ -120,10 +120,15 @@ def say_ready(channel: _socket.socket, info: bytes = b"") -> bool:
     :param info: what closing.look said of what it has served last.
     :returns: False if it wants no more of this child.
     """
-    return _say(channel, wire.pack(wire.READY, payload=info))
+    return say(channel, wire.pack(wire.READY, payload=info))
 
 
-def _say(channel: _socket.socket, what: bytes) -> bool:
+def say(channel: _socket.socket, what: bytes) -> bool:
+    """
+    Send a packed message to the reactor process.
+
+    :returns: False if that is not there any more, or wants to hear no more on this channel.
+    """
     try:
         wire.send(channel, what)
     except (BrokenPipeError, ConnectionResetError):
