@@ -5,16 +5,19 @@ nothing of it is left.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .certificates import Authority
+from .fake_servers import Behaviour, FakeServer, StartServer, uppercase
 from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
@@ -96,6 +99,21 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
         failed = False
     finally:
         made.clean_up(failed)
+
+
+@pytest.fixture
+def fake_server() -> Iterator[StartServer]:
+    """Start a server with a behaviour, on a TCP port or another listening socket."""
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            behaviour: Behaviour = uppercase, listener: socket.socket | None = None
+        ) -> FakeServer:
+            listener = listener or socket.create_server(("127.0.0.1", 0))
+            stack.enter_context(listener)
+            return FakeServer(listener, behaviour)
+
+        yield start
 
 
 @pytest.fixture(scope="session")
