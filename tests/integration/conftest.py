@@ -21,6 +21,7 @@ from .fake_servers import Behaviour, FakeServer, StartServer, uppercase
 from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
+from .public import remove_copies
 from .serving import Serve, Shared
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -114,6 +115,13 @@ def fake_server() -> Iterator[StartServer]:
             return FakeServer(listener, behaviour)
 
         yield start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _public_copies() -> Iterator[None]:
+    """What the tests have put where everybody may read it is removed at the end."""
+    yield
+    remove_copies()
 
 
 @pytest.fixture(scope="session")

@@ -35,20 +35,26 @@ class Shared:
     A test leaves them as they were, so it does not end them, nor their template.
     """
 
-    _MOST = 6
+    _MOST = 12
 
     def __init__(self) -> None:
         self._servers: OrderedDict[str, Server] = OrderedDict()
 
     def get(self, options: Sequence[str], more: dict[str, Any]) -> Server:
         """The server with these options, idle."""
+        if "program" not in more:
+            more = {"launcher": "fork", **more}
         key = repr((options, sorted(more.items())))
         server = self._servers.pop(key, None)
         if server is None:
             if len(self._servers) == self._MOST:
                 self._end(self._servers.popitem(last=False)[1])
             server = Server(new_public_folder(), *options, **more)
-            server.wait_until_ready()
+            try:
+                server.wait_until_ready()
+            except BaseException:
+                self.forget(server)
+                raise
         self._servers[key] = server
         server.begin_test()
         return server

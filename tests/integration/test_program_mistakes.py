@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .clients import ask
-from .commands import Unprivileged, twistd
+from .commands import Unprivileged
 from .serving import Serve, refusal, refused
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
@@ -96,9 +96,7 @@ def test_a_program_is_tried_without_being_run(serve: Serve, folder: Path) -> Non
 @pytest.fixture
 def user() -> Unprivileged:
     """Somebody who may not do everything."""
-    found = Unprivileged()
-    assert found.python is not None
-    return found
+    return Unprivileged()
 
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
@@ -106,7 +104,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others
 
 def test_a_folder_for_a_program_that_is_closed_to_us(folder: Path, user: Unprivileged) -> None:
     (folder / "closed").mkdir(mode=0)
-    command = [*twistd(str(user.python)), "-n", "--pidfile=", "forkserve", "--chdir=closed"]
+    command = [*user.twistd(), "-n", "--pidfile=", "forkserve", "--chdir=closed"]
     told = refusal(folder, "forkserve", [*command, "--", "cat"], **user.popen)
     assert "chdir (--chdir) cannot be 'closed': Permission denied" in told
 
