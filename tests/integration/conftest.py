@@ -23,6 +23,7 @@ from .harness import new_public_folder
 from .processes import children, descendants, state
 from .public import remove_copies
 from .serving import Serve, Shared
+from .systemd import Listener, Manager
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -100,6 +101,22 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
         failed = False
     finally:
         made.clean_up(failed)
+
+
+@pytest.fixture
+def manager(folder: Path, serve: Serve) -> Iterator[Manager]:
+    """Whoever holds the sockets, as systemd does."""
+    made = Manager(folder, serve)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def listener(folder: Path) -> Iterator[Listener]:
+    """A notification socket."""
+    made = Listener(folder)
+    yield made
+    made.close()
 
 
 @pytest.fixture
