@@ -37,7 +37,9 @@ def test_ready_means_that_connections_are_accepted(serve: Serve, listener: Liste
     assert ask(server.address, b"hello") == b"HELLO"
 
 
-def test_a_reload_that_fails_is_over_too(serve: Serve, listener: Listener, folder: Path) -> None:
+def test_systemd_is_told_that_a_reload_that_has_failed_is_over(
+    serve: Serve, listener: Listener, folder: Path
+) -> None:
     module = folder / "mine.py"
     module.write_text("def serve(connection, peer):\n    pass\n")
     variables = {

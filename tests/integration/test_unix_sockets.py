@@ -81,7 +81,7 @@ def test_while_a_server_runs_there_is_its_socket_and_afterwards_nothing(
 
 
 @BACKGROUND
-def test_one_that_has_taken_the_place_of_another_keeps_it_when_that_stops(
+def test_a_server_that_has_taken_the_path_of_another_keeps_it_when_that_stops(
     serve: Serve, folder: Path, daemon: bool
 ) -> None:
     path = folder / "socket"
