@@ -5,21 +5,25 @@ nothing of it is left.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .certificates import Authority
+from .fake_servers import Behaviour, FakeServer, StartServer, uppercase
 from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
 from .public import remove_copies
 from .serving import Serve, Shared
+from .systemd import Listener, Manager
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -97,6 +101,37 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
         failed = False
     finally:
         made.clean_up(failed)
+
+
+@pytest.fixture
+def manager(folder: Path, serve: Serve) -> Iterator[Manager]:
+    """Whoever holds the sockets, as systemd does."""
+    made = Manager(folder, serve)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def listener(folder: Path) -> Iterator[Listener]:
+    """A notification socket."""
+    made = Listener(folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fake_server() -> Iterator[StartServer]:
+    """Start a server with a behaviour, on a TCP port or another listening socket."""
+    with contextlib.ExitStack() as stack:
+
+        def start(
+            behaviour: Behaviour = uppercase, listener: socket.socket | None = None
+        ) -> FakeServer:
+            listener = listener or socket.create_server(("127.0.0.1", 0))
+            stack.enter_context(listener)
+            return FakeServer(listener, behaviour)
+
+        yield start
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,15 +25,16 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T | None],
     what: str,
-    seconds: float = DEADLINE,
+    seconds: float | None = None,
     tell: Callable[[], object] = str,
 ) -> T:
     """
     What *condition* returns, as soon as that is true.
 
+    :param seconds: how long it may take; DEADLINE if nothing else is said.
     :param tell: what there is to say, besides *what*, when it has not become true.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + (DEADLINE if seconds is None else seconds)
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited in vain: {what}{tell()}"
         time.sleep(_LOOK)

@@ -22,7 +22,7 @@ from .clients import Address, ask
 from .commands import variables
 from .forked_twistd import FORKED
 from .harness import Server, new_public_folder
-from .processes import DEADLINE, children, state, wait_until
+from .processes import DEADLINE, children, descendants, state, wait_until
 from .server_process import ServerProcess
 
 Started = TypeVar("Started", bound=ServerProcess)
@@ -169,10 +169,19 @@ class Serve:
 
 
 def end(process: ServerProcess) -> None:
-    """At once."""
+    """At once, with all that it has started, which has become ours: see conftest.py."""
     if not process.is_over():
+        family = descendants(process.pid)
         process.kill(signal.SIGKILL)
         wait_until(process.is_over, "the end of a process that was killed")
+
+        def gone() -> bool:
+            for pid in family & children(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            return not family & descendants(os.getpid())
+
+        wait_until(gone, "the ends of what a process that was killed has left")
     process.close_log()
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,35 +52,38 @@ def test_where_ends_of_children_cannot_be_seen_the_server_is_refused(
     assert f"pidfd_open(2): {os.strerror(error)}; it takes Linux 5.3 or newer" in line
 
 
-def posix_spawn_works(before: list[str]) -> bool:
-    """Newer C libraries use clone3 for it, and older ones do not."""
+WITHOUT_CLONE3 = denied(CLONE3, errno.EPERM)
+
+
+@cache
+def posix_spawn_needs_clone3() -> bool:
+    """Newer C libraries use it, and older ones do not."""
     code = "import os; os.waitpid(os.posix_spawn('/bin/true', ['true'], {}), 0)"
-    command = [*before, sys.executable, "-c", code]
-    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    command = [*WITHOUT_CLONE3, sys.executable, "-c", code]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode != 0
 
 
 @pytest.mark.parametrize("words", SERVERS.values(), ids=SERVERS)
 def test_where_clone3_is_not_permitted_the_server_is_refused_or_works(
     serve: Serve, folder: Path, words: list[str]
 ) -> None:
-    before = denied(CLONE3, errno.EPERM)
-    if not posix_spawn_works(before):
-        line = refused(folder, before, words)
+    if posix_spawn_needs_clone3():
+        line = refused(folder, WITHOUT_CLONE3, words)
         assert "posix_spawn(3): Operation not permitted; a seccomp filter has to" in line
     elif words[0] == "forkecho":
-        server = serve(before=before, launcher=words[1].partition("=")[2])
+        server = serve(before=WITHOUT_CLONE3, launcher=words[1].partition("=")[2])
         assert ask(server.address, b"hello") == b"HELLO"
     else:
-        server = serve(program=["cat"], before=before)
+        server = serve(program=["cat"], before=WITHOUT_CLONE3)
         assert ask(server.address, b"hello") == b"hello"
 
 
-def test_where_clone3_does_not_exist_all_is_well(serve: Serve, launcher: str) -> None:
+def test_where_clone3_does_not_exist_handlers_serve(serve: Serve, launcher: str) -> None:
     server = serve(before=denied(CLONE3, errno.ENOSYS), launcher=launcher)
     assert ask(server.address, b"hello") == b"HELLO"
 
 
-def test_where_clone3_does_not_exist_programs_are_executed_too(serve: Serve) -> None:
+def test_where_clone3_does_not_exist_programs_serve(serve: Serve) -> None:
     server = serve(program=["cat"], before=denied(CLONE3, errno.ENOSYS))
     assert ask(server.address, b"hello") == b"hello"
 

@@ -104,7 +104,7 @@ def test_limits_on_children_do_not_bind_whoever_tries_the_handler(serve: Serve) 
     assert server.find("child wrote") == []
 
 
-def test_threads_of_a_spawned_handlers_module_are_noticed_as_well(folder: Path) -> None:
+def test_threads_of_a_spawned_handlers_module_are_noticed(folder: Path) -> None:
     line = refused(folder, "--launcher=spawn", "--handler", "served.threaded:handle")
     assert "served.threaded starts 2 threads when it is imported" in line
 
@@ -135,7 +135,7 @@ def test_a_module_with_a_mistake_in_its_syntax(folder: Path) -> None:
     assert "never closed" in line or "invalid syntax" in line
 
 
-def test_what_is_wrong_with_a_spawned_handler_is_told_as_well(folder: Path) -> None:
+def test_what_is_wrong_with_a_spawned_handler_is_told(folder: Path) -> None:
     line = refused(folder, "--launcher=spawn", "--handler", "served.mistaken:NUMBER")
     assert "7 is no handler" in line
 

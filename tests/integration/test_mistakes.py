@@ -177,16 +177,6 @@ def test_a_unix_socket_where_there_is_a_folder(folder: Path) -> None:
     assert f"unix:{path}: there is a folder; it takes a path where" in line
 
 
-def test_a_unix_socket_that_is_in_use(serve: Serve, folder: Path) -> None:
-    path = folder / "socket"
-    serve(listen=[f"unix:{path}"])
-    place = folder / "another"
-    place.mkdir()
-    line = refused(place, "-l", f"unix:{path}")
-    assert f"unix:{path}: a server listens there already; stop it" in line
-    assert ask(str(path), b"hello") == b"HELLO"
-
-
 def test_a_unix_socket_that_the_server_has_itself(folder: Path) -> None:
     endpoint = f"unix:{folder / 'socket'}"
     line = refused(folder, "-l", endpoint, "-l", endpoint)

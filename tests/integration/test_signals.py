@@ -16,9 +16,7 @@ from .applications import Application
 from .clients import ask, connect, read, talk
 from .commands import twistd
 from .processes import wait_until
-from .test_systemd import Listener, listener, told
-
-__all__ = ["listener"]
+from .systemd import Listener
 
 TAC = """
 import os, signal
@@ -158,7 +156,7 @@ def test_a_hangup_that_comes_before_the_reactor_runs_is_a_reload(
 def test_systemd_is_told_of_all_services_of_an_application_together(
     folder: Path, applications: list[Application], listener: Listener
 ) -> None:
-    application = Taking(folder, LONG, LONG, before=told(listener))
+    application = Taking(folder, LONG, LONG, before=listener.told())
     applications.append(application)
     listener.wait_for("READY=1")
     assert len(application.ports()) == 2

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from .clients import ask, connect, talk
-from .commands import Unprivileged, twistd
+from .commands import Unprivileged
 from .faults.load import reap_orphans
 from .harness import Server
 from .processes import children, state, wait_until
-from .serving import Serve, refusal
+from .serving import Serve, forked_refusal
 
 BACKGROUND = pytest.mark.parametrize("daemon", [False, True], ids=["foreground", "daemon"])
 
@@ -35,7 +35,7 @@ def refused(folder: Path, endpoint: str, daemon: bool) -> str:
     place = folder / "second"
     place.mkdir()
     options = [] if daemon else ["-n"]
-    return refusal(place, "forkecho", [*twistd(), *options, "forkecho", "-l", endpoint])
+    return forked_refusal(place, "forkecho", [*options, "forkecho", "-l", endpoint])
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_while_a_server_runs_there_is_its_socket_and_afterwards_nothing(
 
 
 @BACKGROUND
-def test_one_that_has_taken_the_place_of_another_keeps_it_when_that_stops(
+def test_a_server_that_has_taken_the_path_of_another_keeps_it_when_that_stops(
     serve: Serve, folder: Path, daemon: bool
 ) -> None:
     path = folder / "socket"
@@ -107,12 +107,13 @@ def test_what_a_killed_server_left_is_taken_over_although_its_child_still_serves
     first.wait_until_ready()
     with connect(str(path)) as client:
         talk(client)
-        (child,) = first.wait_for(r"handed over peer=.* pid=(\d+)")
+        (child,) = first.wait_for(r"handed over peer=.* pid=(\d+)\n")
         kill(first)
         second = serve(listen=[f"unix:{path}"], daemon=daemon)
         assert ask(str(path), b"hello") == b"HELLO"
-        assert state(int(child)) == "S"
+        # the first server's child is there all the time
         talk(client)
+        wait_until(lambda: state(int(child)) == "S", "a child that waits for its peer")
     second.stop()
     assert entries(folder) == []
     # the child's end, and that of the first server's template and spares
@@ -137,14 +138,14 @@ def test_a_lock_that_twisted_has_left_is_no_obstacle_and_goes_with_the_first_sto
 
 @BACKGROUND
 @pytest.mark.parametrize("umask", ["000", "077"])
-@pytest.mark.parametrize(("option", "mode"), [("", "srw-rw-rw-"), (":mode=640", "srw-r-----")])
-def test_the_mode_is_the_one_asked_for_whatever_the_umask_is(
-    serve: Serve, folder: Path, daemon: bool, umask: str, option: str, mode: str
+def test_the_modes_are_those_asked_for_whatever_the_umask_is(
+    serve: Serve, folder: Path, daemon: bool, umask: str
 ) -> None:
-    path = folder / "socket"
+    usual, other = folder / "usual", folder / "other"
     before = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
-    serve(listen=[f"unix:{path}{option}"], before=before, daemon=daemon)
-    assert stat.filemode(path.stat().st_mode) == mode
+    serve(listen=[f"unix:{usual}", f"unix:{other}:mode=640"], before=before, daemon=daemon)
+    assert stat.filemode(usual.stat().st_mode) == "srw-rw-rw-"
+    assert stat.filemode(other.stat().st_mode) == "srw-r-----"
 
 
 @BACKGROUND
