@@ -15,16 +15,23 @@ import sys
 import time
 from typing import Any
 
-_monotonic = time.monotonic
-_moved_by = 0.0
+
+class Clock:
+    """What this process takes for the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._real = time.monotonic
+        self._moved_by = 0.0
+
+    def __call__(self) -> float:
+        return self._real() + self._moved_by
+
+    def move(self, seconds: float) -> None:
+        """Forward."""
+        self._moved_by += seconds
 
 
-def moved() -> float:
-    """What this process takes for the time."""
-    return _monotonic() + _moved_by
-
-
-time.monotonic = moved
+clock = time.monotonic = Clock()
 _, path, *sys.argv = sys.argv
 
 # imported only now: others keep the function that they find
@@ -40,8 +47,7 @@ class Steering(DatagramProtocol):
     noisy = False
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        global _moved_by
-        _moved_by += float(datagram)
+        clock.move(float(datagram))
         # what is due has been done when this is
         reactor.callLater(0, self._answer, addr)
 

@@ -15,16 +15,14 @@ import re
 import select
 import socket
 import ssl
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.integration.clients import connect
-from tests.integration.commands import environment
+from tests.integration.commands import through
 from tests.integration.harness import LOOPBACK, Server
 from tests.integration.processes import DEADLINE, wait_until
 from tests.integration.serving import Serve
@@ -33,6 +31,10 @@ PROGRAM = Path(__file__).with_name("injected.py")
 
 GRACE = 0.5
 """The servers' --grace: all of them end within twice that and a second."""
+
+MOST = 20.0
+"""Seconds, by a server's clock, after which all is as it was before.  It takes ten until a child
+that is one too many goes, and five until one that is stuck is killed."""
 
 ENTRY, RETURN = "entry", "return"
 
@@ -55,15 +57,13 @@ _BETWEEN_STOPS = 100
 _TRIES = 5
 """Times that a call is waited for: some come at some connections only."""
 
-_LOOK = 0.001
-
 
 class Remote:
     """The test's end of a control socket; what it can do is what injected.Control can."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(DEADLINE)
+        self._socket.settimeout(2 * DEADLINE)
         self._socket.connect(str(path))
         self._file = self._socket.makefile("rb")
 
@@ -73,6 +73,23 @@ class Remote:
             return json.loads(self._file.readline())
 
         return ask
+
+    def wait_for(self, expected: dict[str, Any], most: float = 0.0) -> dict[str, Any]:
+        """
+        The server's state, as soon as that has what is *expected*.
+
+        :param most: the seconds that its clock may be moved to when something is due, which is
+            done where nothing else is to come.
+        """
+        state: dict[str, Any] = self.wait(expected, most, DEADLINE)
+        changed = {name: state[name] for name in expected if state[name] != expected[name]}
+        assert not changed, f"not as it was: {changed}, not {expected}"
+        return state
+
+    def hurry(self, most: float) -> None:
+        """Have it end soon, by a clock that is moved by so many seconds at most."""
+        with suppress(OSError):  # it has ended already
+            self._socket.sendall(json.dumps(["hurry", most]).encode() + b"\n")
 
     def close(self) -> None:
         """Leave."""
@@ -154,12 +171,7 @@ class Peers:
 
     def wait_until_served(self) -> None:
         """No connection is being served any more, and nobody waits to be."""
-
-        def over() -> bool:
-            state = self.remote.state()
-            return not state["busy"] and not state["waiting"]
-
-        wait_until(over, "nobody is served")
+        self.remote.wait_for({"busy": 0, "waiting": 0}, most=MOST)
 
 
 def served(peers: Peers) -> bytes:
@@ -168,7 +180,7 @@ def served(peers: Peers) -> bytes:
     return ask(peers.way.question)
 
 
-OBEYS = ("--handler", "faults.handlers:obeys")
+OBEYS = ".faults.handlers:obeys"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,15 +188,17 @@ class Way:
     """
     A server, and what its peers do.
 
-    :ivar options: of forkserve.
+    :ivar options: of the plugin.
+    :ivar handler: what serves, or *program* does; see Server.
     :ivar doings: what is recorded, and done again while a call raises.
     :ivar question: what is answered with *answer*.
     :ivar unix: it listens on a Unix socket.
     :ivar tls: what clients check certificates with; None for plain connections.
-    :ivar uses_up: a child that waits because it was spared is used up by another connection.
     """
 
-    options: Sequence[str] = OBEYS
+    options: Sequence[str] = ()
+    handler: str = OBEYS
+    program: Sequence[str] = ()
     spares: int = 0
     launcher: str = "fork"
     doings: Sequence[Callable[[Peers], object]] = (served,)
@@ -192,7 +206,6 @@ class Way:
     answer: bytes = b"QUESTION"
     unix: bool = False
     tls: ssl.SSLContext | None = None
-    uses_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,10 +238,13 @@ class Running:
         self.server = serve(
             f"--grace={GRACE}",
             *way.options,
-            before=[*environment(), sys.executable, str(PROGRAM), str(control)],
+            handler="" if way.program else way.handler,
+            program=way.program,
+            wrap=lambda command: through(command, PROGRAM, str(control)),
             launcher=way.launcher,
             spares=way.spares,
             listen=("unix:socket",) if way.unix else (LOOPBACK,),
+            steered=True,
         )
         self.server.expects_traceback = True
         self.server.expects_retries = True
@@ -244,31 +260,11 @@ class Running:
 
     def settle(self) -> None:
         """All is as it was before the first connection."""
-        now: dict[str, Any] = {}
-
-        def as_it_was() -> bool:
-            now.update(self.remote.state())
-            if now != self._was and self._way.uses_up and now["idle"]:
-                served(self.peers)
-            return bool(now == self._was)
-
-        deadline = time.monotonic() + DEADLINE
-        while not as_it_was():
-            if time.monotonic() > deadline:
-                changed = {name: (self._was[name], now[name]) for name in now}
-                raise AssertionError(
-                    "not as it was: "
-                    + ", ".join(
-                        f"{name} {was} -> {now}"
-                        for name, (was, now) in changed.items()
-                        if was != now
-                    )
-                )
-            time.sleep(_LOOK)
+        self.remote.wait_for(self._was, most=MOST)
 
     def wait_until_accepted(self, number: int) -> None:
         """So many connections have been accepted and are not over."""
-        wait_until(lambda: self.remote.state()["busy"] == number, f"{number} connections")
+        self.remote.wait_for({"busy": number})
 
     def log(self) -> str:
         """What it has logged since this was asked last."""
@@ -280,17 +276,10 @@ class Running:
 
     def stop(self) -> None:
         """SIGTERM ends it, well and in time."""
-        self.remote.close()
         self.server.kill()
-        self.wait_until_over()
-
-    def wait_until_over(self) -> None:
-        """It ends by itself, well and in time."""
-        try:
-            wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
-        except AssertionError as failure:
-            raise AssertionError(f"{failure}: {self.server.tell()}") from None
-        assert self.server.exit_status == 0, self.server.tell()
+        self.remote.hurry(2 * GRACE + 1)
+        self.server.wait_until_over()
+        self.remote.close()
 
 
 class Injection:

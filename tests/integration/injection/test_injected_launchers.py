@@ -11,9 +11,9 @@ import pytest
 from tests.integration.certificates import Authority
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, OBEYS, RETURN, Injection, Peers, Way, served
+from .injection import ENTRY, RETURN, Injection, Peers, Way, served
 
-PROGRAM = ("--", "cat")
+PROGRAM = ("cat",)
 
 
 def plain_text(peers: Peers) -> None:
@@ -22,9 +22,9 @@ def plain_text(peers: Peers) -> None:
 
 
 WAYS = {
-    "program": Way(options=PROGRAM, launcher="spawn", answer=b"question"),
-    "program by the template": Way(options=("--chdir=/", *PROGRAM), answer=b"question"),
-    "unix": Way(options=PROGRAM, launcher="spawn", answer=b"question", unix=True),
+    "program": Way(program=PROGRAM, launcher="spawn", answer=b"question"),
+    "program by the template": Way(options=("--chdir=/",), program=PROGRAM, answer=b"question"),
+    "unix": Way(program=PROGRAM, launcher="spawn", answer=b"question", unix=True),
     "spawn": Way(launcher="spawn"),
 }
 
@@ -34,7 +34,7 @@ WAYS = {
 def test_whatever_raises_costs_one_connection(
     serve: Serve, folder: Path, way: Way, at: str
 ) -> None:
-    most = 1 if way.launcher == "spawn" and way.options == OBEYS else 4
+    most = 1 if way.launcher == "spawn" and not way.program else 4
     injection = Injection(serve, folder, way, at, most)
     injection.run()
     assert len(injection.raised) > 70
@@ -53,7 +53,7 @@ def test_whatever_raises_costs_one_connection_that_is_secured(
     serve: Serve, folder: Path, tmp_path: Path, at: str
 ) -> None:
     authority = Authority(tmp_path)
-    options = [*OBEYS, *authority.options()]
+    options = authority.options()
     doings = (served, plain_text) if at == ENTRY else (served,)
     way = Way(options=options, tls=authority.context(), doings=doings)
     injection = Injection(serve, folder, way, at, most=1)

@@ -16,9 +16,9 @@ from tests.integration.clients import read
 from tests.integration.serving import Serve
 from tests.integration.test_proxy_protocol import V2
 
-from .injection import ENTRY, OBEYS, Running, Way, left_out, served, whatever_comes
+from .injection import ENTRY, Running, Way, left_out, served, whatever_comes
 
-FORK = Way(options=(*OBEYS, "--proxy-protocol"), spares=1, question=V2 + b"question")
+FORK = Way(options=("--proxy-protocol",), spares=1, question=V2 + b"question")
 SPAWN = Way(launcher="spawn", spares=1)
 
 
@@ -30,8 +30,7 @@ def stop(serve: Serve, folder: Path, way: Way, before: Callable[[Running], objec
         assert read(busy, len(way.answer)) == way.answer
         running.wait_until_accepted(2)
         before(running)
-        running.server.kill()
-        running.wait_until_over()
+        running.stop()
         for connection in (busy, silent):
             with whatever_comes():
                 assert connection.recv(1) == b""
