@@ -72,7 +72,6 @@ NEXT: dict[tuple[State, Event], State] = {
     (State.SERVING, Event.READY): State.IDLE,
     (State.ORDERED, Event.DISMISSED): State.LEAVING,
     (State.IDLE, Event.DISMISSED): State.LEAVING,
-    (State.SERVING, Event.DISMISSED): State.LEAVING,
     **{(state, Event.GIVEN_UP): State.LEAVING for state in State if state is not State.ENDED},
     **{(state, Event.ENDED): State.ENDED for state in State if state is not State.ENDED},
 }

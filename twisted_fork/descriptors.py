@@ -8,7 +8,6 @@ import os
 import resource
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.stderr import MOST_KEPT
@@ -22,22 +21,27 @@ standard error of who has ended."""
 _ON_THEIR_WAY = 64
 """Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
 
-
 _FEW_SPARES = 4
 """As many as there are by default: it is not they who take too much."""
 
 
-@cache
+_raised_from: dict[int, int] = {}
+"""By the limit that it was raised to, the soft limit before: of the process, as limits are, so
+that the second service in it gives its children what the first one gives them."""
+
+
 def raise_limit() -> tuple[int, int]:
     """
     Raise this process's soft limit on open files to the hard one (getrlimit(2)).
 
-    :returns: the soft and the hard limit as they were before it was raised, the first time.
+    :returns: the soft and the hard limit as they were before it was raised, by this call or by
+        one before.
     """
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if before[0] != before[1]:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    return before
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        _raised_from[hard] = soft
+    return _raised_from.get(hard, soft), hard
 
 
 def _per_child(settings: Settings, listens: bool, direct: bool) -> int:

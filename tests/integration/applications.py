@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .commands import environment, twistd
-from .processes import wait_until
+from .processes import DEADLINE, wait_until
 from .server_process import ServerProcess
 
 _TAC = """
@@ -87,4 +87,6 @@ def script_command(folder: Path, *lines: str) -> list[str]:
 def run_script(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     """Run a script to its end."""
     command: Sequence[str] = [*environment(), *script_command(folder, *lines)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, check=False, timeout=DEADLINE
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -27,9 +28,11 @@ class Connection(socket.socket):
 
     :ivar mark: where the server's log ended before the connection was made; None if nobody
         has looked.
+    :ivar name: as the server's log has it, for a TCP connection.
     """
 
     mark: int | None = None
+    name = ""
 
 
 def connect(address: Address, source: str | None = None) -> Connection:
@@ -50,13 +53,39 @@ def connect(address: Address, source: str | None = None) -> Connection:
     except OSError:
         connection.close()
         raise
+    if not isinstance(address, str):
+        connection.name = name_of(connection)
     return connection
 
 
 def name_of(connection: socket.socket) -> str:
-    """Its end as the server's log has it, for a TCP connection."""
+    """Its end as the server's log has it, for a TCP connection; one of ours may be closed."""
+    if name := getattr(connection, "name", ""):
+        return str(name)
     host, port = connection.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def inode_of_servers_end(connection: socket.socket) -> str:
+    """``socket:[...]`` of the other end of a client's connection."""
+    return f"socket:[{_servers_end(connection)[9]}]"
+
+
+def unread(connection: socket.socket) -> int:
+    """Bytes that have arrived at the other end of a client's connection, and that nobody has
+    read."""
+    return int(_servers_end(connection)[4].partition(":")[2], 16)
+
+
+def _servers_end(connection: socket.socket) -> list[str]:
+    """A line of /proc/net/tcp, see proc_pid_net(5)."""
+    ours = f":{connection.getsockname()[1]:04X}"
+    theirs = f":{connection.getpeername()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(theirs) and fields[2].endswith(ours):
+            return fields
+    raise LookupError(connection)
 
 
 def read(connection: socket.socket, size: int) -> bytes:

@@ -5,20 +5,15 @@ The commands that the tests run, and as whom.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import twisted
-import twisted_fork
+from . import public
+from .public import NOBODY, TWISTD
 
-HERE = Path(__file__).parent
-"""Where the handlers are found that the tests serve: the folder ``served``."""
-
-_NOBODY = 65534
+HERE = public.HERE
 
 _LIMITS = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({}, {})); "
 _EXEC = "os.execvp(sys.argv[1], sys.argv[1:])"
@@ -43,12 +38,9 @@ assert libc.prctl(22, 2, ctypes.addressof(filter), 0, 0) == 0, ctypes.get_errno(
 """
 
 
-def twistd(python: str = sys.executable) -> list[str]:
+def twistd() -> list[str]:
     """The command, without its arguments."""
-    beside = Path(sys.executable).with_name("twistd")
-    # Another interpreter must not find packages of its own.
-    options = [] if python == sys.executable else ["-S"]
-    return [python, *options, str(beside if beside.exists() else shutil.which("twistd"))]
+    return [sys.executable, str(TWISTD)]
 
 
 def through(command: Sequence[str], program: Path, *words: str) -> list[str]:
@@ -60,11 +52,15 @@ def through(command: Sequence[str], program: Path, *words: str) -> list[str]:
     return [*command[:script], str(program), *words, *command[script:]]
 
 
-def environment(**variables: str) -> list[str]:
-    """A command to put before another, which then finds our handlers and has *variables*."""
+def variables(**more: str) -> dict[str, str]:
+    """With these variables, and *more*, a process finds our handlers."""
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    found = {"PYTHONPATH": path, **variables}
-    return ["env", *(f"{name}={value}" for name, value in found.items())]
+    return {"PYTHONPATH": path, **more}
+
+
+def environment(**more: str) -> list[str]:
+    """A command to put before another, which then finds our handlers and has *more* variables."""
+    return ["env", *(f"{name}={value}" for name, value in variables(**more).items())]
 
 
 def limited(soft: int, hard: int) -> list[str]:
@@ -88,32 +84,25 @@ class Unprivileged:
     Somebody without privileges: nobody, or any user id that has no name, if the tests
     are run by root, else whoever runs them.
 
-    :ivar python: an interpreter that they may run; None if there is none.  It need not
-        be the one that runs the tests, which may be root's alone.
-    :ivar environment: with which that one finds what is tested.
+    :ivar python: an interpreter that they may run.  It need not be the one that runs the
+        tests, which may be root's alone.
+    :ivar here: the folder of the handlers, where they may read it.
+    :ivar environment: with which that one finds what is tested, and our handlers.
     """
 
-    def __init__(self, uid: int = _NOBODY) -> None:
+    def __init__(self, uid: int = NOBODY) -> None:
         self.uid = uid if os.getuid() == 0 else os.getuid()
-        self._popen: dict[str, Any] = {}
-        if os.getuid() == 0:
-            self._popen = {"user": uid, "group": uid, "extra_groups": []}
-        homes = [Path(str(package.__file__)).parents[1] for package in (twisted_fork, twisted)]
-        path = [*map(str, homes), os.environ.get("PYTHONPATH", "")]
-        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-        name = f"python3.{sys.version_info.minor}"
-        candidates = [sys.executable, f"/usr/bin/{name}", f"/usr/local/bin/{name}"]
-        self.python = next(filter(self._can_run, candidates), None)
+        means = public.means()
+        self._twistd = means.command()
+        self.python = means.python
+        self.here = means.here
+        self.environment = means.environment()
+
+    def twistd(self) -> list[str]:
+        """The command that they run, without its arguments."""
+        return list(self._twistd)
 
     @property
     def popen(self) -> dict[str, Any]:
         """Arguments for subprocess."""
-        return {**self._popen, "env": self.environment}
-
-    def _can_run(self, python: str) -> bool:
-        try:
-            command = [*twistd(python), "forkecho", "--version"]
-            ended = subprocess.run(command, capture_output=True, cwd="/", **self.popen)
-        except OSError:
-            return False
-        return ended.returncode == 0
+        return {**public.becoming(self.uid), "env": self.environment}

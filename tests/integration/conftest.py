@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from .certificates import Authority
+from .forked_twistd import FORKED
 from .harness import new_public_folder
 from .processes import children, descendants, state
+from .public import remove_copies
 from .serving import Serve, Shared
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -53,13 +55,20 @@ def shared_servers() -> Iterator[Shared]:
     shared.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forked_twistd() -> Iterator[None]:
+    """Stop the process that forks for commands, if a test has had it started."""
+    yield
+    FORKED.stop()
+
+
 @pytest.fixture
 def nobody_left(shared_servers: Shared) -> Iterator[None]:
     """After the test no process is left that was not there before it."""
     before = children(os.getpid())
 
     def left() -> set[int]:
-        return children(os.getpid()) - before - shared_servers.pids()
+        return children(os.getpid()) - before - shared_servers.pids() - FORKED.pids()
 
     yield
     remaining = {pid: state(pid) for pid in left()}
@@ -88,6 +97,13 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
         failed = False
     finally:
         made.clean_up(failed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _public_copies() -> Iterator[None]:
+    """What the tests have put where everybody may read it is removed at the end."""
+    yield
+    remove_copies()
 
 
 @pytest.fixture(scope="session")

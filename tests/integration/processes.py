@@ -5,6 +5,7 @@ Processes, as /proc shows them, and waiting for what happens to them.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,17 @@ def _stat(pid: int) -> list[str]:
 def state(pid: int) -> str:
     """R, S, Z ... or an empty string for a process that is gone."""
     return "".join(_stat(pid)[:1])
+
+
+def stop(*pids: int) -> None:
+    """
+    They do nothing until they are continued.  Once this returns they are stopped indeed: a
+    signal that reaches a process together with SIGSTOP may be taken before it.
+    """
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        wait_until(lambda pid=pid: state(pid) == "T", f"{pid}, stopped")  # type: ignore[misc]
 
 
 def group(pid: int) -> int:

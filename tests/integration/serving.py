@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from .clients import Address, ask
-from .commands import environment, twistd
+from .commands import variables
+from .forked_twistd import FORKED
 from .harness import Server, new_public_folder
 from .processes import DEADLINE, children, state, wait_until
 from .server_process import ServerProcess
@@ -33,20 +35,26 @@ class Shared:
     A test leaves them as they were, so it does not end them, nor their template.
     """
 
-    _MOST = 6
+    _MOST = 12
 
     def __init__(self) -> None:
         self._servers: OrderedDict[str, Server] = OrderedDict()
 
     def get(self, options: Sequence[str], more: dict[str, Any]) -> Server:
         """The server with these options, idle."""
+        if "program" not in more:
+            more = {"launcher": "fork", **more}
         key = repr((options, sorted(more.items())))
         server = self._servers.pop(key, None)
         if server is None:
             if len(self._servers) == self._MOST:
                 self._end(self._servers.popitem(last=False)[1])
             server = Server(new_public_folder(), *options, **more)
-            server.wait_until_ready()
+            try:
+                server.wait_until_ready()
+            except BaseException:
+                self.forget(server)
+                raise
         self._servers[key] = server
         server.begin_test()
         return server
@@ -193,21 +201,45 @@ def refused(folder: Path, *words: str, program: Sequence[str] = ()) -> str:
     to listen on has not been opened.
     """
     listen = ["-l", f"unix:{folder / 'socket'}"]
-    command = [*environment(), *twistd(), "-n", "forkserve", *listen, *words, *program]
-    return refusal(folder, "forkserve", command)
+    return forked_refusal(folder, "forkserve", ["-n", "forkserve", *listen, *words, *program])
+
+
+def forked_refusal(
+    folder: Path, plugin: str, words: Sequence[str], limits: tuple[int, int] | None = None
+) -> str:
+    """
+    The one line that twistd ends with; it leaves nothing behind.  See forked_twistd.
+
+    :param folder: where it is run.
+    :param words: all of the command line.
+    :param limits: on open files, soft and hard.
+    """
+    with _nothing_left(folder):
+        ended = FORKED.run(words, folder, {**os.environ, **variables()}, limits)
+    return _only_line(plugin, ended)
 
 
 def refusal(folder: Path, plugin: str, command: Sequence[str], **more: Any) -> str:
     """
-    The one line that a command of twistd ends with; it leaves nothing behind.
+    Likewise for a whole command, for tests to which it matters who runs it and how.
 
-    :param folder: where it is run.
     :param more: for the Popen object.
     """
+    with _nothing_left(folder):
+        ended = subprocess.run(
+            command, cwd=folder, capture_output=True, timeout=DEADLINE, check=False, **more
+        )
+    return _only_line(plugin, ended)
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
     before = sorted(folder.rglob("*"))
-    ended: subprocess.CompletedProcess[bytes] = subprocess.run(
-        command, cwd=folder, capture_output=True, timeout=DEADLINE, check=False, **more
-    )
+    yield
+    assert sorted(folder.rglob("*")) == before
+
+
+def _only_line(plugin: str, ended: subprocess.CompletedProcess[bytes]) -> str:
     line = ended.stderr.decode()
     assert ended.stdout == b""
     assert line.startswith(f"twistd {plugin}: "), line
@@ -215,7 +247,6 @@ def refusal(folder: Path, plugin: str, command: Sequence[str], **more: Any) -> s
     assert line.count("\n") == 1, line
     assert "Traceback" not in line
     assert ended.returncode == 1
-    assert sorted(folder.rglob("*")) == before
     return line.removesuffix("\n")
 
 

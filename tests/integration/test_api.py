@@ -118,24 +118,23 @@ def test_a_spare_is_alive_before_it_is_given_anything(serve: Serve) -> None:
         assert application.says("taken")[0] == pid
 
 
-@pytest.mark.parametrize(
-    ("status", "told"),
-    [
-        (0, ["ProcessDone", 0, None]),
-        (7, ["ProcessTerminated", 7, None]),
-        (-signal.SIGKILL, ["ProcessTerminated", None, signal.SIGKILL]),
-    ],
-)
-def test_a_protocol_learns_how_its_child_has_ended(
-    serve: Serve, status: int, told: list[object]
-) -> None:
+def test_a_protocol_learns_how_its_child_has_ended(serve: Serve) -> None:
     application = tac(serve, "telling:ends", spare_children=0)
-    assert ask(application.address, b"%d" % status) == b""
-    pid, *how = application.says("ended")
-    assert how == told
-    # whatever a child says before it ends is heard before its end is told
-    assert application.said("message") == [[pid, 1, 5, "going"]]
-    assert re.findall(r'said \["(message|ended)"', application.log()) == ["message", "ended"]
+    for times, (status, told) in enumerate(
+        [
+            (0, ["ProcessDone", 0, None]),
+            (7, ["ProcessTerminated", 7, None]),
+            (-signal.SIGKILL, ["ProcessTerminated", None, signal.SIGKILL]),
+        ],
+        1,
+    ):
+        assert ask(application.address, b"%d" % status) == b""
+        pid, *how = application.says("ended", times)
+        assert how == told
+        # whatever a child says before it ends is heard before its end is told
+        assert application.said("message")[times - 1 :] == [[pid, times, 5, "going"]]
+        events = re.findall(r'said \["(message|ended)"', application.log())
+        assert events == ["message", "ended"] * times
 
 
 @pytest.mark.parametrize("settings", [{}, {"connections_per_child": 5}, {"launcher": "spawn"}])

@@ -66,7 +66,7 @@ def haproxy(folder: Path, server: Server, how: str) -> Iterator[tuple[str, int]]
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_handler_and_the_log_know_the_client(serve: Serve, folder: Path, how: str) -> None:
-    server = serve("--proxy-protocol", handler="plain:who")
+    server = serve.shared("--proxy-protocol", handler="plain:who")
     with haproxy(folder, server, how) as front, connect(front) as connection:
         host, port = connection.getsockname()
         told = json.loads(read_to_end(connection))
@@ -83,30 +83,32 @@ def test_a_handler_and_the_log_know_the_client(serve: Serve, folder: Path, how: 
 
 @pytest.mark.parametrize("how", HOW[:2])
 @pytest.mark.parametrize("handler", ["coroutines:who", "protocols:who", "program"])
-def test_others_know_the_client_as_well(serve: Serve, folder: Path, handler: str, how: str) -> None:
+def test_handlers_of_other_kinds_and_programs_know_the_client(
+    serve: Serve, folder: Path, handler: str, how: str
+) -> None:
     if handler == "program":
         tell = (
             "env = os.environ; print(json.dumps({"
             "'peer': [env['TCPREMOTEIP'], int(env['TCPREMOTEPORT'])]}))"
         )
-        server = serve("--proxy-protocol", program=python_program(tell))
+        server = serve.shared("--proxy-protocol", program=python_program(tell))
     else:
-        server = serve("--proxy-protocol", handler=handler)
+        server = serve.shared("--proxy-protocol", handler=handler)
     with haproxy(folder, server, how) as front, connect(front) as connection:
         here = list(connection.getsockname())
         assert json.loads(read_to_end(connection))["peer"] == here
 
 
 @pytest.mark.parametrize("how", HOW[:2])
-def test_much_goes_through(serve: Serve, folder: Path, how: str) -> None:
-    server = serve("--proxy-protocol", handler="plain:upper")
+def test_much_goes_through_haproxy_and_back(serve: Serve, folder: Path, how: str) -> None:
+    server = serve.shared("--proxy-protocol", handler="plain:upper")
     question = b"much of it" * 300_000
     with haproxy(folder, server, how) as front:
         assert ask(front, question) == question.upper()
 
 
 def test_a_proxy_that_tells_nothing_is_refused(serve: Serve, folder: Path) -> None:
-    server = serve("--proxy-protocol", handler="plain:upper")
+    server = serve.shared("--proxy-protocol", handler="plain:upper")
     with haproxy(folder, server, "") as front:
         assert ask(front, b"hello") == b""
     server.wait_for("connection refused peer=.* reason='bad PROXY header: it does not begin with")

@@ -5,14 +5,12 @@ Many connections: at once through a narrow door, and one after the other.
 from __future__ import annotations
 
 import re
-from functools import partial
-from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
 
-from .clients import ask, call
+from .clients import Caller, ask, call
 from .harness import with_twisted
-from .processes import children, until
+from .processes import DEADLINE, children
 from .serving import Serve
 
 CLIENTS = 500
@@ -33,24 +31,24 @@ async def test_500_clients_are_answered_through_50_places(serve: Serve) -> None:
     from twisted.internet import reactor
 
     server = serve(f"--max-children={PLACES}")
-    answered: list[int] = []
+    answered: DeferredQueue[Caller] = DeferredQueue()
 
-    async def come(number: int) -> Any:
+    async def come(number: int) -> Caller:
         client = await call(reactor, server.address, b"client %d" % number)
-        client.answered.addCallback(lambda _: answered.append(number))
+        client.answered.addCallback(lambda _: answered.put(client))
         return client
 
-    def enough(due: int) -> bool:
-        return len(answered) >= due
+    async def next_answered() -> Caller:
+        return await answered.get().addTimeout(DEADLINE, reactor)
 
     clients = await gatherResults([Deferred.fromCoroutine(come(n)) for n in range(CLIENTS)])
-    for left in range(CLIENTS - PLACES):
+    inside = [await next_answered() for _ in range(PLACES)]
+    for _ in range(CLIENTS - PLACES):
         # The house is full whenever somebody leaves: one place too many would be taken.
-        await until(reactor, partial(enough, PLACES + left), "an answer")
-        clients[answered[left]].hang_up()
-    await until(reactor, partial(enough, CLIENTS), "the last answers")
-    for number in answered[CLIENTS - PLACES :]:
-        clients[number].hang_up()
+        inside.pop(0).hang_up()
+        inside.append(await next_answered())
+    for client in inside:
+        client.hang_up()
     answers = await gatherResults([client.ended for client in clients])
     assert answers == [b"CLIENT %d" % number for number in range(CLIENTS)]
     await server.logs("child ended peer=.* exit=0", CLIENTS)
@@ -87,6 +85,6 @@ def test_2000_connections_one_after_the_other_leave_nothing_behind(
         assert ask(server.address, question) == question.upper()
     server.wait_for("child ended peer=.* exit=0", times=2000)
     server.check_nothing_is_left()
-    pids = re.findall(r"handed over peer=\S+ pid=(\d+)", server.log())
+    pids = re.findall(r"handed over peer=\S+ pid=(\d+)\n", server.log())
     assert len(pids) == 2000
     assert not set(map(int, pids)) & children(server.pid)

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from .applications import Application
-from .clients import ask, read
+from .clients import ask, inode_of_servers_end, read
 from .commands import denied, twistd
 from .harness import LOOPBACK
 from .processes import descriptors
 from .serving import Serve, need, refusal
-from .test_what_children_hold import inode_of_servers_end
 
 CLONE3 = 435
 PIDFD_OPEN = 434

@@ -50,18 +50,28 @@ def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> 
     assert "sent to children" not in server.log()
 
 
-def test_the_log_says_after_ten_seconds_how_many_are_left(serve: Serve) -> None:
-    server = serve(LONG)
-    with server.connect() as first, server.connect() as second:
-        talk(first)
-        talk(second)
-        server.kill()
-        server.wait_for(r"draining children=2\n")
+def test_the_log_says_every_ten_seconds_how_many_are_left(serve: Serve) -> None:
+    server = serve(LONG, steered=True)
+    with server.connect() as second:
+        with server.connect() as first:
+            talk(first)
+            talk(second)
+            server.kill()
+            server.wait_for(r"stopping children=2 grace=100000\n")
+            server.advance(5)
+            assert server.find("draining") == []
+            server.advance(5)
+            server.wait_for(r"draining children=2\n")
+            first.shutdown(socket.SHUT_WR)
+            assert read_to_end(first) == b""
+            server.wait_for("child ended PEER pid=", of=first)
+        server.advance(10)
+        server.wait_for(r"draining children=1\n")
         talk(second, b"still here")
     server.wait_until_over()
 
 
-def test_sigterm_again_cuts_it_short(serve: Serve, launcher: str) -> None:
+def test_sigterm_again_cuts_draining_short(serve: Serve, launcher: str) -> None:
     server = serve(LONG, launcher=launcher)
     with server.connect() as client:
         talk(client)
@@ -75,7 +85,7 @@ def test_sigterm_again_cuts_it_short(serve: Serve, launcher: str) -> None:
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGTERM")
 
 
-def test_a_program_that_does_not_listen_is_killed_at_the_third(serve: Serve) -> None:
+def test_a_program_that_ignores_sigterm_is_killed_at_the_third(serve: Serve) -> None:
     code = """
 signal = __import__("signal")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -96,12 +106,13 @@ while True: signal.pause()
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
 
 
-def test_time_limits_go_on_while_it_drains(serve: Serve, launcher: str) -> None:
-    server = serve(LONG, "--session-timeout=3", launcher=launcher)
+def test_time_limits_go_on_while_a_server_drains(serve: Serve, launcher: str) -> None:
+    server = serve(LONG, "--session-timeout=100", launcher=launcher, steered=True)
     with server.connect() as client:
         talk(client)
         server.kill()
-        server.wait_for("stopping children=")
+        server.wait_for("stopping children=1 ")
+        server.advance(100)
         server.wait_until_over()
     server.wait_for(r"child ended peer=\S+ pid=\d+ signal=SIGTERM .*limit=session-timeout")
 
@@ -115,7 +126,7 @@ def test_who_is_ended_by_draining_gets_no_penalty(serve: Serve) -> None:
     assert "penalty" not in server.log()
 
 
-def test_whose_proxy_header_is_awaited_is_refused(serve: Serve) -> None:
+def test_whose_proxy_header_is_awaited_is_refused_when_a_server_drains(serve: Serve) -> None:
     server = serve(LONG, "--proxy-protocol", "--handshake-timeout=1000")
     with server.connect() as client:
         client.sendall(b"PROXY")

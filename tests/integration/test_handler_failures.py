@@ -29,6 +29,11 @@ ENDINGS = {
 """What a handler may do, see served/failing.py, and how its child ends."""
 
 
+def obedient(serve: Serve, launcher: str = "fork") -> Server:
+    """A server whose handlers do so when they are told to."""
+    return serve.shared(handler="failing:obeys", launcher=launcher)
+
+
 def fail(server: Server, how: str) -> tuple[int, str, bytes]:
     """
     Have a handler fail, and see how its child ends.
@@ -37,15 +42,15 @@ def fail(server: Server, how: str) -> tuple[int, str, bytes]:
     """
     with server.connect() as connection:
         pid = server.child_of(connection)
-        peer = "{}:{}".format(*connection.getsockname())
         connection.sendall(how.encode())
         answer = read_to_end(connection)
-    server.wait_for(rf"child ended peer={peer} pid={pid} {ENDINGS.get(how, 'exit=0')} seconds=")
-    return pid, peer, answer
+    ending = ENDINGS.get(how, "exit=0")
+    server.wait_for(rf"child ended PEER pid={pid} {ending} seconds=", of=connection)
+    return pid, connection.name, answer
 
 
 def test_no_other_connection_notices(serve: Serve, launcher: str) -> None:
-    server = serve(handler="failing:obeys", launcher=launcher)
+    server = obedient(serve, launcher)
     server.expects_traceback = True
     with server.connect() as bystander:
         talk(bystander)
@@ -56,7 +61,7 @@ def test_no_other_connection_notices(serve: Serve, launcher: str) -> None:
 
 @pytest.mark.parametrize("each", ["1", "3"])
 def test_a_traceback_is_logged_with_pid_and_peer(serve: Serve, each: str) -> None:
-    server = serve("-k", each, handler="failing:obeys")
+    server = serve.shared("-k", each, handler="failing:obeys")
     server.expects_traceback = True
     pid, peer, answer = fail(server, "raises")
     assert answer == b""
@@ -74,7 +79,7 @@ def test_a_traceback_is_logged_with_pid_and_peer(serve: Serve, each: str) -> Non
 
 
 def test_nobody_writes_a_line_of_the_log(serve: Serve) -> None:
-    server = serve(handler="failing:obeys")
+    server = obedient(serve)
     server.expects_traceback = True
     pid, _, _ = fail(server, "raises_badly")
     server.wait_for(rf"child wrote pid={pid}: \\x1b\[31msecond\n")
@@ -82,8 +87,9 @@ def test_nobody_writes_a_line_of_the_log(serve: Serve) -> None:
 
 
 def test_an_exit_with_words_says_them(serve: Serve) -> None:
-    server = serve(handler="failing:obeys")
+    server = obedient(serve)
     pid, _, _ = fail(server, "exits_with_words")
+    # they are there before the line that says how the child ended, and no traceback is
     server.wait_for(f"child wrote pid={pid}: the last words\n")
     assert "Traceback" not in server.log()
 
@@ -92,41 +98,44 @@ def test_a_coroutine_that_raises_is_told_as_well(serve: Serve) -> None:
     server = serve(handler="coroutines:raises")
     server.expects_traceback = True
     with server.connect() as connection:
+        pid = server.child_of(connection)
         connection.sendall(b"line\n")
         assert read_to_end(connection) == b""
-    server.wait_for(r"child wrote pid=\d+: RuntimeError: the coroutine's own\n")
-    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
+    server.wait_for(rf"child wrote pid={pid}: RuntimeError: the coroutine's own\n")
+    server.wait_for(rf"child ended PEER pid={pid} exit=1", of=connection)
 
 
 def test_a_factory_that_fails_is_told_as_well(serve: Serve) -> None:
     server = serve(handler="protocols:Unbuildable")
     server.expects_traceback = True
     with server.connect() as connection:
+        pid = server.child_of(connection)
         assert read_to_end(connection) == b""
-    server.wait_for(r"child wrote pid=\d+: .*RuntimeError: the factory's own\n")
-    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
+    server.wait_for(rf"child wrote pid={pid}: .*RuntimeError: the factory's own\n")
+    server.wait_for(rf"child ended PEER pid={pid} exit=1", of=connection)
 
 
 def test_a_handler_may_have_children_of_its_own(serve: Serve, launcher: str) -> None:
-    server = serve(handler="failing:obeys", launcher=launcher)
+    server = obedient(serve, launcher)
     assert fail(server, "forks")[2] == b"its child ended with 0"
 
 
 def test_a_handlers_child_may_outlive_it(serve: Serve) -> None:
-    server = serve(handler="failing:obeys")
+    server = obedient(serve)
+    before = children(os.getpid())
     with server.connect() as connection:
         pid = server.child_of(connection)
         connection.sendall(b"forks_and_leaves")
         assert read(connection, 4) == b"left"
-        server.wait_for(rf"child ended peer=\S+ pid={pid} exit=0")
+        server.wait_for(rf"child ended PEER pid={pid} exit=0", of=connection)
         # it is nobody's child any more, hence ours: see the subreaper in conftest.py
-        (orphan,) = children(os.getpid()) - {server.pid}
+        (orphan,) = children(os.getpid()) - before
         talk(connection, b"still served")
     assert os.waitpid(orphan, 0) == (orphan, 0)
 
 
 def test_what_a_handler_prints_is_found(serve: Serve, launcher: str) -> None:
-    server = serve(handler="failing:obeys", launcher=launcher)
+    server = obedient(serve, launcher)
     pid, _, answer = fail(server, "prints")
     assert answer == b"printed"
     server.wait_for(f"child wrote pid={pid}: this is printed\n")
@@ -135,6 +144,7 @@ def test_what_a_handler_prints_is_found(serve: Serve, launcher: str) -> None:
 
 
 def test_a_handler_that_floods_the_log_does_not_fill_it(serve: Serve) -> None:
+    # of its own: what is dropped might be the words of another test
     server = serve(handler="failing:obeys")
     with server.connect() as bystander:
         talk(bystander)

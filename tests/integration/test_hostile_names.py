@@ -14,8 +14,9 @@ import pytest
 
 from .clients import ask, connect, read_to_end
 from .harness import LOOPBACK, Server
+from .processes import DEADLINE
 from .serving import Serve, ask_json, python_program
-from .test_proxy_protocol import v2
+from .test_proxy_protocol import behind, v2
 
 TELL = python_program("print(json.dumps(dict(os.environ)))")
 
@@ -31,7 +32,7 @@ def say(server: Server, name: bytes) -> bytes:
     """Connect from *name*, and read what is answered."""
     with socket.socket(socket.AF_UNIX) as peer:
         peer.bind(name)
-        peer.settimeout(60)
+        peer.settimeout(DEADLINE)
         peer.connect(str(server.folder / "socket"))
         peer.shutdown(socket.SHUT_WR)
         return read_to_end(peer)
@@ -50,16 +51,25 @@ def program_server(chdir: bool, *options: str) -> dict[str, Any]:
     return {"more_options": [*options, "--chdir=/"], "launcher": "fork", "spares": 0}
 
 
+def three_ends(serve: Serve, chdir: bool) -> Server:
+    """A server of programs, on a Unix socket, an IPv4 port, and one of both kinds."""
+    listen = ["unix:socket", LOOPBACK, r"tcp6:0:interface=\:\:"]
+    return serve.shared(program=TELL, listen=listen, **program_server(chdir))
+
+
+def port(server: Server, index: int) -> int:
+    """That of its endpoint with this index."""
+    return int(server.addresses[index].rpartition(":")[2])
+
+
 @pytest.mark.parametrize("chdir", [False, True], ids=["direct", "by a template"])
 def test_a_program_serves_peers_whatever_their_abstract_names_are(
     serve: Serve, chdir: bool
 ) -> None:
-    more = program_server(chdir)
-    server = serve(program=TELL, listen=["unix:socket", LOOPBACK], **more)
+    server = three_ends(serve, chdir)
     for name, told in NAMES:
         assert json.loads(say(server, name))["UNIXREMOTEPATH"] == told
-        port = int(server.addresses[1].rpartition(":")[2])
-        assert ask_json(("127.0.0.1", port))["PROTO"] == "TCP"
+        assert ask_json(("127.0.0.1", port(server, 1)))["PROTO"] == "TCP"
 
 
 def test_a_handler_is_told_an_abstract_name_as_accept_gives_it(serve: Serve) -> None:
@@ -87,7 +97,7 @@ def test_a_program_serves_peers_of_a_proxys_unix_socket_whatever_they_are_called
 def test_the_log_shows_the_name_that_a_proxy_tells_with_nothing_that_could_be_a_line(
     serve: Serve,
 ) -> None:
-    server = serve("--proxy-protocol", handler="plain:upper")
+    server = behind(serve, "plain:upper")
     for path, shown in [
         (b"/run/a.sock", r"unix:/run/a\.sock"),
         (b"\0a\0b", r"unix:@a\\x00b"),
@@ -111,28 +121,24 @@ def test_each_name_that_a_proxy_tells_is_a_source_and_peers_without_one_are_the_
         with server.connect() as unnamed:
             unnamed.sendall(unix_header(b"") + b"x")
             assert unnamed.recv(1) == b"X"
-            port = unnamed.getsockname()[1]
-            server.wait_for(rf"handed over peer=127\.0\.0\.1:{port} pid")
+            server.wait_for("handed over PEER pid", of=unnamed)
 
 
 @pytest.mark.parametrize("kind", ["program", "by a template", "plain:who", "requests_of:Who"])
 def test_an_ipv4_peer_of_an_ipv6_socket_is_an_ipv4_peer_everywhere(serve: Serve, kind: str) -> None:
-    listen = ["tcp6:0:interface=\\:\\:"]
     if ":" in kind:
-        server = serve(handler=kind, listen=listen)
-    elif kind == "program":
-        server = serve(program=TELL, listen=listen)
+        server = serve(handler=kind, listen=[r"tcp6:0:interface=\:\:"])
     else:
-        server = serve(program=TELL, listen=listen, **program_server(True))
-    port = int(server.addresses[0].rpartition(":")[2])
-    with connect(("127.0.0.1", port)) as peer:
+        server = three_ends(serve, kind == "by a template")
+    local = port(server, -1)
+    with connect(("127.0.0.1", local)) as peer:
         ours = peer.getsockname()
         peer.shutdown(socket.SHUT_WR)
         told = json.loads(read_to_end(peer))
-    server.wait_for(rf"handed over peer=127\.0\.0\.1:{ours[1]} pid")
+    server.wait_for("handed over PEER pid", of=peer)
     if ":" in kind:
         assert told["peer"] == list(ours)
-        assert told["info_local" if "plain" in kind else "local"] == ["127.0.0.1", port]
+        assert told["info_local" if "plain" in kind else "local"] == ["127.0.0.1", local]
     else:
         assert (told["TCPREMOTEIP"], told["TCPREMOTEPORT"]) == ("127.0.0.1", str(ours[1]))
         assert (told["TCPLOCALIP"], told["REMOTE_ADDR"]) == ("127.0.0.1", "127.0.0.1")

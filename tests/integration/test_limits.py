@@ -1,5 +1,5 @@
 """
-How much a connection may use: time, idleness, the system's limits, and as whom it is served.
+How much a connection may use: the system's limits, and as whom it is served.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterable
@@ -16,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from .certificates import Authority
-from .clients import read, read_to_end, talk
+from .clients import read_to_end, talk
 from .commands import Unprivileged, environment, twistd
 from .harness import Server
 from .processes import DEADLINE, state, status, wait_until
@@ -107,25 +105,6 @@ def multiplies(connection):
     while True:
         signal.pause()
 
-def leads(connection):
-    """Ends at SIGTERM itself, but its child does not."""
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        connection.sendall(b"%d %d\\n" % (os.getppid(), os.getpid()))
-    while True:
-        signal.pause()
-
-def swallows(connection):
-    while connection.recv(65536):
-        pass
-
-def pours(connection):
-    while True:
-        connection.sendall(b"x")
-        if not connection.recv(1):
-            return
-
 def obeys(connection, peer):
     what = connection.makefile("rb", buffering=0).readline().decode().strip()
     if what:
@@ -188,153 +167,6 @@ def wait_until_gone(pids: Iterable[int]) -> None:
             os.waitpid(pid, 0)
         except ChildProcessError:
             pass
-
-
-# Time
-
-
-def test_a_session_ends_in_its_time_however_busy_it_is(
-    limited: StartLimited, launcher: str
-) -> None:
-    server = limited("--session-timeout=1", launcher=launcher)
-    with order(server, "") as connection:
-        pid = server.child_of(connection)
-        try:
-            while True:
-                talk(connection, b"busy")
-        except (AssertionError, OSError):
-            pass
-        line = ending(server, connection)
-    server.wait_for(rf"limit reached peer=\S+ pid={pid} limit=session-timeout: SIGTERM")
-    found = re.match(r"signal=SIGTERM seconds=(\d+\.\d+) ", line)
-    assert found, line
-    assert float(found[1]) >= 1
-    assert line.endswith(" limit=session-timeout")
-
-
-@pytest.mark.parametrize("what", ["multiplies", "leads"])
-def test_the_whole_process_group_ends_with_a_session(
-    limited: StartLimited, launcher: str, what: str
-) -> None:
-    server = limited("--session-timeout=3", "--grace=0.5", launcher=launcher)
-    with order(server, what) as connection:
-        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
-        assert len(family) == (3 if what == "multiplies" else 2)
-        line = ending(server, connection)
-        try:
-            wait_until_gone(family)
-        finally:
-            for pid in family:
-                if state(pid) not in ("", "Z"):
-                    os.kill(pid, signal.SIGKILL)
-                    wait_until_gone([pid])
-        assert connection.recv(1) == b""
-    assert line.startswith("signal=SIGKILL" if what == "multiplies" else "signal=SIGTERM")
-    assert line.endswith(" limit=session-timeout")
-
-
-def test_a_program_and_its_children_end_with_a_session(serve: Serve) -> None:
-    code = """
-signal = __import__("signal")
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-parent = os.getpid()
-child = os.fork()
-if not child: os.write(1, b"%d %d\\n" % (parent, os.getpid()))
-while True: signal.pause()
-"""
-    program = python_program("exec(os.environ['CODE'])")
-    server = serve("--session-timeout=5", "--grace=0.5", program=program, env={"CODE": code})
-    with server.connect() as connection:
-        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
-        line = ending(server, connection)
-        wait_until_gone(family)
-    assert line.startswith("signal=SIGKILL")
-    assert line.endswith(" limit=session-timeout")
-
-
-def test_other_sessions_do_not_notice(limited: StartLimited) -> None:
-    server = limited("--session-timeout=3", "--grace=0.2")
-    with order(server, "multiplies") as doomed:
-        family = [int(pid) for pid in doomed.makefile("rb").readline().split()]
-        server.wait_for("limit reached")
-        with order(server, "") as other:
-            talk(other)
-            wait_until_gone(family)
-            talk(other, b"still here")
-
-
-def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
-    limited: StartLimited, launcher: str
-) -> None:
-    server = limited("--idle-timeout=6", launcher=launcher)
-    with (
-        order(server, "") as both,
-        order(server, "swallows") as sends,
-        order(server, "pours") as receives,
-        order(server, "") as idle,
-    ):
-        talk(both)
-        talk(idle)
-        pid = server.child_of(idle)
-        pattern = rf"limit reached peer=\S+ pid={pid} limit=idle-timeout: SIGTERM"
-        while not server.find(pattern):
-            talk(both)
-            sends.sendall(b"x")
-            assert receives.recv(1) == b"x"
-            receives.sendall(b".")
-        assert idle.recv(1) == b""
-        line = ending(server, idle)
-        talk(both, b"still here")
-        assert receives.recv(1) == b"x"
-        assert len(server.find("limit reached")) == 1
-    assert line.startswith("signal=SIGTERM")
-    assert line.endswith(" limit=idle-timeout")
-
-
-def test_an_idle_program_ends_too(serve: Serve) -> None:
-    server = serve("--idle-timeout=3", program=["cat"], spares=0, launcher="spawn")  # fmt: skip
-    with server.connect() as connection:
-        connection.sendall(b"hello")
-        assert read(connection, 5) == b"hello"
-        assert connection.recv(1) == b""
-        assert ending(server, connection).endswith(" limit=idle-timeout")
-
-
-def test_an_idle_peer_that_never_said_anything_ends_too(serve: Serve, launcher: str) -> None:
-    server = serve("--idle-timeout=0.5", "-k3", launcher=launcher)
-    for _ in range(2):
-        with server.connect() as connection:
-            assert connection.recv(1) == b""
-            assert ending(server, connection).endswith(" limit=idle-timeout")
-
-
-def test_unix_sockets_have_no_idle_timeout(folder: Path) -> None:
-    line = refused(folder, "--handler=served.plain:upper", "--idle-timeout=5")
-    assert "--idle-timeout cannot be kept on Unix sockets" in line
-    assert "--session-timeout can" in line
-
-
-def test_a_tls_handshake_ends_in_its_time(serve: Serve, folder: Path) -> None:
-    authority = Authority(folder)
-    server = serve(
-        f"--tls-certificate={authority.server}", f"--tls-key={authority.server_key}",
-        "--handshake-timeout=0.5", "--penalty=10000",
-    )  # fmt: skip
-    with server.connect() as silent:
-        pid = server.child_of(silent)
-        assert silent.recv(1) == b""
-        server.wait_for(f"child wrote pid={pid}: .*the TLS handshake took too long\n")
-        line = ending(server, silent)
-    assert line.startswith("exit=251 ")
-    assert line.endswith(" limit=handshake-timeout")
-    server.wait_for("penalty source=127.0.0.1 seconds=10000\n")
-
-
-def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -> None:
-    server = serve("--proxy-protocol", "--handshake-timeout=0.5")
-    with server.connect() as silent:
-        assert silent.recv(1) == b""
-    server.wait_for(r"connection refused peer=\S+ reason='no PROXY header in time'")
 
 
 # The system's limits
@@ -573,9 +405,8 @@ def test_a_mistake_is_told_before_anything_is_started(
 def refused_unprivileged(folder: Path, *words: str, before: Iterable[str] = ()) -> str:
     """The one line that twistd says to somebody without privileges."""
     somebody = Unprivileged()
-    assert somebody.python is not None
     folder.chmod(0o777)
-    command = [*before, *twistd(somebody.python), "-n", "forkecho", "-l", f"unix:{folder}/s"]
+    command = [*before, *somebody.twistd(), "-n", "forkecho", "-l", f"unix:{folder}/s"]
     ended = subprocess.run(
         [*command, *words], cwd=folder, capture_output=True, timeout=DEADLINE, **somebody.popen
     )
@@ -593,8 +424,7 @@ def test_another_user_takes_root(folder: Path, option: str) -> None:
 @as_root
 def test_a_server_that_does_not_stay_root_cannot_make_others_serve(folder: Path) -> None:
     somebody = Unprivileged()
-    assert somebody.python is not None
-    command = [*twistd(somebody.python), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
+    command = [*somebody.twistd(), "-n", "--pidfile=", "--uid=65534", "--gid=65534"]
     ended = subprocess.run(
         [*command, "forkecho", "-l", f"unix:{folder}/s", "--user=nobody"],
         cwd=folder, env=somebody.environment, capture_output=True, timeout=DEADLINE,
@@ -621,7 +451,6 @@ def test_more_than_the_system_allows_is_refused(
     folder: Path, kind: str, hard: int, option: str
 ) -> None:
     somebody = Unprivileged()
-    assert somebody.python is not None
     before = [somebody.python, "-c", _LIMIT.format(kind, hard, hard) + _EXEC]
     line = refused_unprivileged(folder, option, "--max-children=20", before=before)
     assert f"the system allows {hard}" in line

@@ -20,7 +20,7 @@ from .serving import Serve
 
 
 def test_quiet_leaves_out_the_lines_of_every_connection(serve: Serve, launcher: str) -> None:
-    server = serve("--quiet", launcher=launcher)
+    server = serve.shared("--quiet", launcher=launcher, spares=1)
     before = server.log()
     for _ in range(10):
         assert ask(server.address, b"hello") == b"HELLO"
@@ -40,14 +40,13 @@ def test_quiet_with_children_that_live_on(serve: Serve, launcher: str) -> None:
 
 
 def test_a_child_that_is_killed_is_logged_even_if_quiet(serve: Serve, launcher: str) -> None:
-    server = serve("-q", launcher=launcher, spares=1)
+    server = serve.shared("--quiet", launcher=launcher, spares=1)
     (pid,) = server.spares()
     with server.connect() as client:
         talk(client)
-        host, port = client.getsockname()
         os.kill(pid, signal.SIGKILL)
         assert read_to_end(client) == b""
-        server.wait_for(f"child ended peer={host}:{port} pid={pid} signal=SIGKILL seconds=")
+    server.wait_for(f"child ended PEER pid={pid} signal=SIGKILL seconds=", of=client)
 
 
 def test_print_writes_what_comes_to_standard_output(serve: Serve, launcher: str) -> None:
@@ -81,15 +80,16 @@ def test_connections_are_answered_though_nothing_can_be_printed(
     for number in range(5):
         assert ask(server.address, b"hello %d" % number) == b"HELLO %d" % number
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0", times=5)
-    told = server.find(
-        rf"child wrote pid=(\d+): standard output cannot be written: {_TO[where][1]}"
-    )
+    server.stop()
     # all children of a template say so once
-    assert len(told) == (1 if launcher == "fork" else 5)
+    times = 1 if launcher == "fork" else 5
+    told = rf"child wrote pid=\d+: standard output cannot be written: {_TO[where][1]}"
+    assert len(server.find(told)) == times
 
 
 def test_nothing_that_comes_is_written_unless_asked_for(serve: Serve) -> None:
     server = serve()
     assert ask(server.address, b"not for the log\n") == b"NOT FOR THE LOG\n"
     server.wait_for("child ended")
+    server.stop()
     assert "not for the log" not in server.log()

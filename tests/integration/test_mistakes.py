@@ -8,28 +8,39 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .clients import ask
-from .commands import Unprivileged, limited, twistd
+from .commands import Unprivileged, limited
 from .harness import LOOPBACK
-from .serving import Serve, refusal
+from .serving import Serve, forked_refusal, refusal
 
 pytestmark = pytest.mark.usefixtures("nobody_left")
 
 
-def refused(folder: Path, *words: str, daemon: bool = True, **more: Any) -> str:
-    """The one line that twistd says about these options of forkecho."""
-    user: Unprivileged | None = more.get("user")
-    python = [str(user.python)] if user else []
-    command = [*more.get("before", ()), *twistd(*python)]
-    # With the pid file and the log file in the folder, which twistd would write.
-    command += [] if daemon else ["-n"]
-    command += [*more.get("twistd_options", ()), "forkecho", *words]
-    return refusal(folder, "forkecho", command, **(user.popen if user else {}))
+def refused(
+    folder: Path,
+    *words: str,
+    daemon: bool = True,
+    twistd_options: Sequence[str] = (),
+    limits: tuple[int, int] | None = None,
+) -> str:
+    """
+    The one line that twistd says about these options of forkecho.
+
+    :param daemon: with a pid file and a log file in the folder, which twistd would write.
+    """
+    options = [*([] if daemon else ["-n"]), *twistd_options]
+    return forked_refusal(folder, "forkecho", [*options, "forkecho", *words], limits)
+
+
+def refused_to(user: Unprivileged, folder: Path, *words: str, daemon: bool = True) -> str:
+    """Likewise, when somebody else runs the command."""
+    command = [*user.twistd(), *([] if daemon else ["-n"]), "forkecho", *words]
+    return refusal(folder, "forkecho", command, **user.popen)
 
 
 @pytest.mark.parametrize("daemon", [True, False])
@@ -136,10 +147,7 @@ def test_a_port_that_the_server_has_itself(folder: Path, daemon: bool) -> None:
 @pytest.fixture
 def user() -> Unprivileged:
     """Somebody who may not do everything."""
-    found = Unprivileged()
-    if found.python is None:
-        pytest.skip("there is no interpreter here that somebody else may run")
-    return found
+    return Unprivileged()
 
 
 @pytest.mark.skipif(
@@ -150,7 +158,7 @@ def user() -> Unprivileged:
 def test_a_port_that_takes_privileges(folder: Path, user: Unprivileged, daemon: bool) -> None:
     folder.chmod(0o777)
     endpoint = "tcp:1023:interface=127.0.0.1"
-    line = refused(folder, "-l", endpoint, user=user, daemon=daemon)
+    line = refused_to(user, folder, "-l", endpoint, daemon=daemon)
     assert f"{endpoint}: Permission denied; ports below 1024" in line
 
 
@@ -194,7 +202,7 @@ def test_a_unix_socket_in_a_missing_folder(folder: Path) -> None:
 def test_a_unix_socket_in_somebody_elses_folder(folder: Path, user: Unprivileged) -> None:
     folder.chmod(0o755 if os.getuid() == 0 else 0o555)
     path = folder / "socket"
-    line = refused(folder, "-l", f"unix:{path}", user=user)
+    line = refused_to(user, folder, "-l", f"unix:{path}")
     assert f"unix:{path}: Permission denied; it takes a path in a folder where" in line
 
 
@@ -207,7 +215,7 @@ def test_a_unix_socket_that_somebody_else_keeps_to_himself(
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         path.chmod(0o600)
-        line = refused(folder, "-l", f"unix:{path}", user=user)
+        line = refused_to(user, folder, "-l", f"unix:{path}")
     assert f"unix:{path}: there is a socket that this user may not connect to; remove it" in line
 
 
@@ -223,8 +231,8 @@ def test_a_unix_socket_whose_path_is_too_long(folder: Path) -> None:
 def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
     folder: Path, serve: Serve, options: list[str]
 ) -> None:
-    limits = limited(200, 500)
-    line = refused(folder, *("-l", LOOPBACK, "--max-children=5000", *options), before=limits)
+    limits = 200, 500
+    line = refused(folder, *("-l", LOOPBACK, "--max-children=5000", *options), limits=limits)
     told = re.search(r"cannot be 5000: it needs \d+ descriptors and .*--max-children (\d+) ", line)
     assert told, line
     assert "this process may open 500" in line
@@ -232,29 +240,31 @@ def test_children_that_do_not_fit_are_counted_and_those_that_do_are_served(
     assert f"--max-children {most} would fit" in refused(
         folder,
         *("-l", LOOPBACK, f"--max-children={most + 1}", *options),
-        before=limits,
+        limits=limits,
     )
     launcher = "spawn" if "--launcher=spawn" in options else "fork"
     # The default number of spares, with which it was counted.
-    server = serve(f"--max-children={most}", *options, before=limits, spares=4, launcher=launcher)
+    server = serve(
+        f"--max-children={most}", *options, before=limited(*limits), spares=4, launcher=launcher
+    )
     assert ask(server.address, b"hello") == b"HELLO"
     server.stop()
 
 
 def test_spares_that_do_not_fit_are_blamed_themselves(folder: Path) -> None:
-    limits = limited(200, 1000)
-    line = refused(folder, "-l", LOOPBACK, "-s", "100000", before=limits)
+    limits = 200, 1000
+    line = refused(folder, "-l", LOOPBACK, "-s", "100000", limits=limits)
     told = re.search(
         r"--spare-children cannot be 100000: .* --spare-children (\d+) would fit", line
     )
     assert told, line
     assert f"--spare-children {told[1]} would fit" in refused(
-        folder, "-l", LOOPBACK, "-s", str(int(told[1]) + 1), before=limits
+        folder, "-l", LOOPBACK, "-s", str(int(told[1]) + 1), limits=limits
     )
 
 
 def test_a_limit_under_which_nobody_fits_is_to_be_raised(folder: Path) -> None:
-    line = refused(folder, "-l", LOOPBACK, before=limited(64, 64))
+    line = refused(folder, "-l", LOOPBACK, limits=(64, 64))
     assert "this process may open 64 descriptors" in line
     told = re.search(r"raise the limit to \d+ \(ulimit -n, or LimitNOFILE= in a unit\)", line)
     assert told, line

@@ -15,10 +15,14 @@ import pytest
 
 from .applications import Application
 from .clients import read_to_end
-from .commands import twistd
+from .commands import HERE, through, twistd
 from .harness import LOOPBACK
 from .processes import children, state, wait_until
 from .serving import Serve, need
+from .steering import Steering
+
+EVERY = 1.0
+"""Seconds from one look for orphans to the next."""
 
 _SUBREAPER = (
     "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0;"
@@ -40,16 +44,24 @@ def _first_process(folder: Path, program: str) -> Application:
 
 
 def _server(folder: Path, program: str, *before: str) -> Application:
+    command = through(twistd(), HERE / "steered.py", str(Steering(folder).path))
     options = ["-n", "--pidfile=", "forkserve", "-l", LOOPBACK, "--", "sh", "-c", program]
-    return Application(folder, *before, *twistd(), *options)
+    return Application(folder, *before, *command, *options)
 
 
 @pytest.mark.parametrize("how", [_subreaper, _first_process], ids=["subreaper", "first process"])
 @pytest.mark.parametrize("leads", ["", "setsid"])
 def test_orphans_are_waited_for_and_exit_statuses_are_kept(
-    serve: Serve, how: Callable[..., Application], leads: str
+    serve: Serve, folder: Path, how: Callable[..., Application], leads: str
 ) -> None:
     application = serve.application(how, _PROGRAM.format(leads))
+    steering = Steering(folder)
+
+    def waited_for(orphans: set[int]) -> bool:
+        """Whether they are, after another look for orphans."""
+        steering.advance(EVERY)
+        return not any(map(state, orphans))
+
     server = application.pid if how is _subreaper else children(application.pid).pop()
     clients = []
     for number in range(5):
@@ -60,13 +72,13 @@ def test_orphans_are_waited_for_and_exit_statuses_are_kept(
     assert len(orphans) == 5
     for client in clients:
         client.close()
-    wait_until(lambda: {*map(state, orphans)} == {""}, "all orphans to be waited for")
+    wait_until(lambda: waited_for(orphans), "all orphans to be waited for")
     # and connections go on being served, and told about
     with application.connect() as another:
         application.wait_for(r"child ended peer=\S+ pid=\d+ exit=3", times=6)
         another.shutdown(1)
         assert read_to_end(another) == b""
-    wait_until(lambda: children(server) == set(), "the last orphan to be waited for")
+    wait_until(lambda: waited_for(children(server)), "the last orphan to be waited for")
     os.kill(server, signal.SIGTERM)
     wait_until(application.is_over, "the server's end")
     assert application.exit_status == 0

@@ -6,36 +6,40 @@ at, nor the keys of whoever started it.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import pty
 import pwd
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .clients import talk
 from .commands import HERE, at_a_terminal, environment
 from .harness import Server
 from .processes import children, has_terminal, session
 from .served import sessions
 from .serving import Serve, ask_json, python_program
+from .test_programs import WAYS
 
 TELLING = python_program(f"sys.path.insert(0, {str(HERE)!r}); from served import sessions")
 TELLING[-1] += "; print(json.dumps(sessions.told()))"
 """A program that says which session it is in, and whether it can open the terminal."""
 
 
-@pytest.fixture
-def terminal() -> Iterator[list[str]]:
-    """A command to put before another, which then has a controlling terminal."""
-    ours, theirs = pty.openpty()
-    path = os.ttyname(theirs)
-    # kept open: a terminal that nobody has open is gone
-    yield at_a_terminal(path)
-    os.close(theirs)
-    os.close(ours)
+@functools.cache
+def terminal(*whose: object) -> list[str]:
+    """A command to put before another, which then has a controlling terminal, that of one
+    server.  It is open as long as there may be shared servers: one that nobody has open is
+    gone."""
+    _, theirs = pty.openpty()
+    return at_a_terminal(os.ttyname(theirs))
+
+
+def at_our_terminal(serve: Serve, launcher: str, spares: int) -> Server:
+    """A server of handlers that say which session they are in."""
+    before = terminal(launcher, spares)
+    return serve.shared(handler="sessions:tells", launcher=launcher, before=before, spares=spares)
 
 
 def assert_leads_a_session_without_a_terminal(server: Server, told: dict[str, Any]) -> None:
@@ -46,34 +50,25 @@ def assert_leads_a_session_without_a_terminal(server: Server, told: dict[str, An
 
 @pytest.mark.parametrize("spares", [0, 2])
 def test_a_child_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
-    terminal: list[str], serve: Serve, launcher: str, spares: int
+    serve: Serve, launcher: str, spares: int
 ) -> None:
-    server = serve(handler="sessions:tells", launcher=launcher, before=terminal, spares=spares)
+    server = at_our_terminal(serve, launcher, spares)
     assert_leads_a_session_without_a_terminal(server, ask_json(server.address, b"?"))
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        {},
-        {"launcher": "fork", "more_options": ["--chdir=/"]},
-        {"launcher": "spawn", "more_options": ["--chdir=/"]},
-    ],
-    ids=["direct", "fork", "spawn"],
-)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_program_has_a_session_of_its_own_and_cannot_open_the_servers_terminal(
-    terminal: list[str], serve: Serve, way: dict[str, Any]
+    serve: Serve, way: str
 ) -> None:
-    server = serve(program=TELLING, before=terminal, **way)
+    server = serve(program=TELLING, before=terminal(way), **WAYS[way])
     assert_leads_a_session_without_a_terminal(server, ask_json(server.address))
 
 
 def test_template_and_spares_have_sessions_of_their_own_and_no_terminal(
-    terminal: list[str], serve: Serve, launcher: str
+    serve: Serve, launcher: str
 ) -> None:
-    server = serve(launcher=launcher, before=terminal)
+    server = at_our_terminal(serve, launcher, 2)
     with server.connect() as client:
-        talk(client)
         server.child_of(client)
         server.wait_until_idle(serving=1)
         everybody = children(server.pid)

@@ -7,17 +7,32 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+from pathlib import Path
 
 import pytest
 
 from .clients import read_to_end, talk
 from .harness import Server
-from .processes import children, state, wait_until
+from .processes import children, state, stop, wait_until
 from .serving import Serve
 
 LONG = "--grace=1000"
-"""A grace that no test waits for: where it passes, that is by a second signal."""
+"""A grace that no test waits for: where it passes, that is by a second signal, or because the
+clock is moved."""
+
+SLOW = """
+import os, time
+importing = {importing!r}
+if os.path.exists(importing):
+    with open(importing, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(1000)
+
+def serve(connection, peer):
+    while data := connection.recv(65536):
+        connection.sendall(data.upper())
+"""
+"""A handler whose import does not end, once there is a certain file."""
 
 
 def refuses(server: Server) -> bool:
@@ -78,13 +93,15 @@ def test_the_last_line_of_the_log_is_written_when_all_the_others_have_been(
 
 def test_who_does_not_finish_within_the_grace_gets_sigterm(serve: Serve, launcher: str) -> None:
     # whoever has not been waited for is counted, spares too
-    server = serve("--grace=2", launcher=launcher, spares=0)
+    server = serve(LONG, launcher=launcher, spares=0, steered=True)
     with server.connect() as silent:
         pid = server.child_of(silent)
-        began = time.monotonic()
         server.kill()
+        server.wait_for("stopping children=1 ")
+        server.advance(500)
+        assert server.find("sent to children") == []
+        server.advance(500)
         server.wait_until_over()
-        assert time.monotonic() - began >= 2
         assert read_to_end(silent) == b""
     server.wait_for("stopping: SIGTERM sent to children=1\n")
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGTERM")
@@ -92,17 +109,20 @@ def test_who_does_not_finish_within_the_grace_gets_sigterm(serve: Serve, launche
 
 
 def test_who_does_not_obey_sigterm_gets_sigkill(serve: Serve, launcher: str) -> None:
-    server = serve("--grace=0.5", launcher=launcher, spares=0)
+    server = serve(LONG, launcher=launcher, spares=0, steered=True)
     with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
         # A stopped process does nothing about SIGTERM until it is continued.
-        os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
+        stop(pid)
         server.kill()
+        server.wait_for("stopping children=1 ")
+        server.advance(1000)
+        server.wait_for("stopping: SIGTERM sent to children=1\n")
+        server.advance(500)
+        assert server.find("SIGKILL sent") == []
+        server.advance(500)
         server.wait_until_over()
-        assert time.monotonic() - began >= 1.0
-    server.wait_for("stopping: SIGTERM sent to children=1\n")
     server.wait_for("stopping: SIGKILL sent to children=1\n")
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL")
 
@@ -124,7 +144,7 @@ def test_a_third_signal_skips_the_second_grace(serve: Serve) -> None:
     with server.connect() as client:
         talk(client)
         pid = server.child_of(client)
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         server.kill()
         server.wait_for("stopping children=")
         server.kill(signal.SIGINT)
@@ -145,22 +165,49 @@ def test_a_child_that_would_live_on_ends_with_the_connection_that_it_has(
         server.wait_for("stopping children=")
         talk(client, b"still here")
     server.wait_until_over()
-    server.wait_for(rf"peer=\S+ pid={pid} ")
+    server.wait_for(rf"(?:served|child ended) peer=\S+ pid={pid} ")
     assert "exit=1" not in server.log()
 
 
-def test_spares_that_are_just_being_started_end_too(serve: Serve, launcher: str) -> None:
-    server = serve(LONG, launcher=launcher, spares=2)
-    clients = [server.connect() for _ in range(4)]
-    for client in clients:
-        # New spares are ordered as soon as nobody comes any more.
-        talk(client)
-        client.close()
-    server.stop()
+def test_spares_that_a_stopped_template_was_asked_for_do_not_keep_the_server(
+    serve: Serve,
+) -> None:
+    server = serve(LONG, spares=1, steered=True)
+    template = server.template()
+    stop(template)
+    with server.connect() as client:
+        talk(client)  # with the only spare there was
+        # Another is ordered as soon as nobody comes any more, which the template does not answer.
+        server.advance(1)
+    server.kill()
+    server.wait_for("received SIGTERM\n")
+    server.advance_until(rf"template stuck pid={template} seconds=\S+: killed", 5)
+    server.wait_until_over()
     assert "exit=1" not in server.log()
 
 
-def test_no_grace_is_a_grace_too(serve: Serve, launcher: str) -> None:
+def test_spares_that_import_their_handler_do_not_keep_the_server(
+    serve: Serve, folder: Path
+) -> None:
+    importing = folder / "importing"
+    (folder / "slow.py").write_text(SLOW.format(importing=str(importing)))
+    server = serve(
+        LONG, launcher="spawn", spares=1, steered=True, handler=".slow:serve",
+        env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    importing.touch()
+    with server.connect() as client:
+        talk(client)  # with the only spare there was
+        server.advance(1)  # another is ordered as soon as nobody comes any more
+        spare = int(wait_until(importing.read_text, "a spare that imports its handler"))
+    server.kill()
+    server.wait_for("received SIGTERM\n")
+    server.advance_until(rf"child stays pid={spare} last peer=None seconds=\S+: killed", 5)
+    server.wait_until_over()
+    assert "exit=1" not in server.log()
+
+
+def test_without_grace_children_are_ended_at_once(serve: Serve, launcher: str) -> None:
     server = serve("--grace=0", launcher=launcher)
     with server.connect() as silent:
         server.child_of(silent)
@@ -173,8 +220,7 @@ def test_a_stopped_template_and_stopped_spares_do_not_keep_the_server(
     serve: Serve, launcher: str
 ) -> None:
     server = serve("--grace=0.5", launcher=launcher, spares=2)
-    for pid in children(server.pid):
-        os.kill(pid, signal.SIGSTOP)
+    stop(*children(server.pid))
     server.kill()
     server.wait_until_over()
 

@@ -114,7 +114,7 @@ def test_a_hangup_reloads_all_services(folder: Path, applications: list[Applicat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_lets_them_finish_and_the_next_hurries_all(
+def test_the_first_signal_lets_connections_finish_and_the_next_hurries_all(
     folder: Path, applications: list[Application], number: signal.Signals
 ) -> None:
     application = Taking(folder, LONG, LONG)
@@ -134,7 +134,7 @@ def test_the_first_signal_lets_them_finish_and_the_next_hurries_all(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_comes_before_the_reactor_runs_ends_it_as_any_other(
+def test_a_signal_that_comes_before_the_reactor_runs_ends_an_application_as_any_other(
     folder: Path, applications: list[Application], number: signal.Signals
 ) -> None:
     application = Taking(folder, LONG, at_start=[number])
@@ -155,7 +155,7 @@ def test_a_hangup_that_comes_before_the_reactor_runs_is_a_reload(
     application.stop()
 
 
-def test_systemd_is_told_of_all_services_together(
+def test_systemd_is_told_of_all_services_of_an_application_together(
     folder: Path, applications: list[Application], listener: Listener
 ) -> None:
     application = Taking(folder, LONG, LONG, before=told(listener))
@@ -169,7 +169,7 @@ def test_systemd_is_told_of_all_services_together(
     assert listener.all_said() == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
 
 
-def test_it_can_still_wait_for_processes_of_its_own(
+def test_who_takes_the_signals_can_still_wait_for_processes_of_its_own(
     folder: Path, applications: list[Application]
 ) -> None:
     """Twisted's own way to wait for processes needs SIGCHLD."""

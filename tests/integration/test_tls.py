@@ -14,11 +14,10 @@ import subprocess
 import pytest
 
 from .certificates import Authority, secured
-from .clients import read, read_to_end
+from .clients import inode_of_servers_end, read, read_to_end
 from .harness import Server
 from .processes import DEADLINE, children, descriptors, state, wait_until
 from .serving import Serve, need
-from .test_what_children_hold import inode_of_servers_end
 
 KINDS = ["plain:upper", "requests_of:UpperBytes", "coroutines:upper", "protocols:Upper", "program"]
 """One of each kind that uppercases; a program can only be asked to with letters in upper case."""
@@ -27,14 +26,20 @@ MUCH = random.Random(2967).randbytes(5 * 1024 * 1024).upper()
 """5 MiB that uppercasing leaves as they are."""
 
 
-def serve_kind(
-    serve: Serve, authority: Authority, kind: str, *more: str, launcher: str = "fork"
-) -> Server:
+def serve_kind(serve: Serve, authority: Authority, kind: str, launcher: str = "fork") -> Server:
     """A server with a handler of that kind."""
-    given = authority.options(*more)
+    given = authority.options()
     if kind == "program":
-        return serve(*given, program=["cat"], launcher=launcher)
-    return serve(*given, handler=kind, launcher=launcher)
+        return serve.shared(*given, program=["cat"], launcher=launcher)
+    return serve.shared(*given, handler=kind, launcher=launcher)
+
+
+def serve_obedient(serve: Serve, authority: Authority, kind: str) -> Server:
+    """A server whose handlers end as they are told in a line, handlers of ours or shells."""
+    if kind == "program":
+        program = ["sh", "-c", 'read -r line; eval "$line"']
+        return serve.shared(*authority.options(), program=program, launcher="fork")
+    return serve.shared(*authority.options(), handler="failing:obeys")
 
 
 def exchange(connection: ssl.SSLSocket, data: bytes) -> bytes:
@@ -129,11 +134,12 @@ def test_an_answer_that_ends_the_connection_arrives_in_full(
     serve: Serve, authority: Authority, kind: str
 ) -> None:
     if kind == "program":
-        program = ["head", "-c", str(len(MUCH)), "/dev/zero"]
-        server = serve(*authority.options(), program=program, launcher="fork")
+        server = serve_obedient(serve, authority, "program")
     else:
         server = serve(*authority.options(), handler="secure:zeros")
     with secured(server.address, authority.context()) as connection:
+        if kind == "program":
+            connection.sendall(b"exec head -c %d /dev/zero\n" % len(MUCH))
         assert read_to_end(connection) == bytes(len(MUCH))
 
 
@@ -149,35 +155,32 @@ def test_a_peer_that_vanishes_ends_its_child(serve: Serve, authority: Authority,
 
 
 @pytest.mark.parametrize(
-    ("handler", "ending"),
+    ("kind", "order", "ending"),
     [
-        ("exits", "exit=3"),
-        ("crashes", "signal=SIGSEGV"),
-        ("raises", "exit=1"),
-        ("program", "exit=3"),
-        ("killed program", "signal=SIGKILL"),
-        ("coroutine", "exit=1"),
+        ("handler", "exits", "exit=3"),
+        ("handler", "crashes", "signal=SIGSEGV"),
+        ("handler", "raises", "exit=1"),
+        ("program", "exit 3", "exit=3"),
+        ("program", "kill -KILL $$", "signal=SIGKILL"),
+        ("coroutine", "", "exit=1"),
     ],
 )
 def test_a_handler_that_fails_over_tls_is_told_so(
-    serve: Serve, authority: Authority, handler: str, ending: str
+    serve: Serve, authority: Authority, kind: str, order: str, ending: str
 ) -> None:
-    given = authority.options()
-    if "program" in handler:
-        program = ["sh", "-c", "exit 3" if handler == "program" else "kill -KILL $$"]
-        server = serve(*given, program=program, launcher="fork")
+    if kind == "coroutine":
+        server = serve(*authority.options(), handler="coroutines:raises")
     else:
-        name = "coroutines:raises" if handler == "coroutine" else f"failing:{handler}"
-        server = serve(*given, handler=name)
+        server = serve_obedient(serve, authority, kind)
     server.expects_traceback = True
     with secured(server.address, authority.context()) as connection:
         pid = server.child_of(connection)
         try:
-            connection.sendall(b"\n")
+            connection.sendall(order.encode() + b"\n")
             assert read_to_end(connection) == b""
         except OSError:
             assert "signal" in ending
-    server.wait_for(rf"child ended peer=\S+ pid={pid} {ending}")
+    server.wait_for(rf"child ended peer=\S+ pid={pid} {ending}\b")
 
 
 @pytest.mark.parametrize("kind", ["coroutines:upper", "protocols:Upper", "program"])
@@ -200,6 +203,7 @@ def test_nobody_is_left_of_a_program_that_does_not_end_at_shutdown(
     serve: Serve, authority: Authority
 ) -> None:
     """It is the child of a child, and does not read what would tell it of the end."""
+    before = children(os.getpid())
     given = authority.options("--grace=0.1")
     server = serve(*given, program=["sleep", "600"], launcher="fork")
     with secured(server.address, authority.context()) as connection:
@@ -211,7 +215,7 @@ def test_nobody_is_left_of_a_program_that_does_not_end_at_shutdown(
             pass
     server.wait_until_over()
     # it has been killed, and belongs to us, having lost its parent: see conftest.py
-    orphans = children(os.getpid())
+    orphans = children(os.getpid()) - before
     wait_until(lambda: {*map(state, orphans)} <= {"Z"}, "the program's end")
     for orphan in orphans:
         assert os.waitpid(orphan, 0)[1] in (signal.SIGTERM, signal.SIGKILL)

@@ -23,7 +23,7 @@ from .serving import Serve
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_tls_1_1_is_refused_and_1_2_is_not(serve: Serve, authority: Authority) -> None:
-    server = serve(*authority.options(), handler="plain:upper")
+    server = serve.shared(*authority.options(), handler="plain:upper")
     context = authority.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with secured(server.address, context) as connection:
@@ -35,11 +35,11 @@ def test_tls_1_1_is_refused_and_1_2_is_not(serve: Serve, authority: Authority) -
     with pytest.raises(OSError, match=r"(?i)version"), secured(server.address, context):
         pass
     server.wait_for(r"child wrote pid=\d+: TLS handshake failed: .*(?i:version|protocol)")
-    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1\b")
 
 
 def test_a_client_with_a_certificate_is_let_in(serve: Serve, authority: Authority) -> None:
-    server = serve(
+    server = serve.shared(
         *authority.options(f"--tls-client-ca={authority.certificate}"), handler="secure:session"
     )
     context = authority.context()
@@ -51,10 +51,10 @@ def test_a_client_with_a_certificate_is_let_in(serve: Serve, authority: Authorit
 
 
 @pytest.mark.parametrize("stranger", [False, True])
-def test_a_client_without_such_a_certificate_is_not(
+def test_a_client_without_a_certificate_of_that_authority_is_refused(
     serve: Serve, authority: Authority, tmp_path: Path, stranger: bool
 ) -> None:
-    server = serve(
+    server = serve.shared(
         *authority.options(f"--tls-client-ca={authority.certificate}"), handler="secure:session"
     )
     context = authority.context()
@@ -69,7 +69,7 @@ def test_a_client_without_such_a_certificate_is_not(
         refusal = failure
     assert re.search("(?i)certificate|unknown ca", str(refusal))
     server.wait_for(r"child wrote pid=\d+: TLS handshake failed: .*(?i:certificate|reset)")
-    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1")
+    server.wait_for(r"child ended peer=\S+ pid=\d+ exit=1\b")
     assert "Traceback" not in server.log()
 
 
@@ -88,7 +88,7 @@ def test_a_stalled_handshake_costs_one_child_for_so_long(
             connection.sendall(b"hello")
             assert read(connection, 5) == b"HELLO"
             connection.unwrap()
-        early = f"pid={pid} exit" not in server.log()
+        early = server.find("child ended PEER ", of=stalled) == []
         assert early or time.monotonic() - began >= 2
         # its last words need not be an alert
         try:
@@ -98,14 +98,15 @@ def test_a_stalled_handshake_costs_one_child_for_so_long(
         server.wait_for(
             rf"child wrote pid={pid}: TLS handshake failed: the TLS handshake took too long"
         )
-        server.wait_for(rf"child ended peer=\S+ pid={pid} exit=251 .* limit=handshake-timeout")
+        limit = rf"child ended PEER pid={pid} exit=251 .* limit=handshake-timeout"
+        server.wait_for(limit, of=stalled)
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.0\r\n\r\n"])
 def test_who_does_not_speak_tls_is_told_in_one_line(
     serve: Serve, authority: Authority, said: bytes
 ) -> None:
-    server = serve(*authority.options(), handler="plain:upper")
+    server = serve.shared(*authority.options(), handler="plain:upper")
     with server.connect() as connection:
         pid = server.child_of(connection)
         connection.sendall(said)
@@ -118,7 +119,7 @@ def test_who_does_not_speak_tls_is_told_in_one_line(
             read_to_end(connection)
         except ConnectionResetError:
             pass
-    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=1")
+    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=1\b")
     assert len(server.find(rf"child wrote pid={pid}: TLS handshake failed: ")) == 1
     assert len(server.find(rf"child wrote pid={pid}: ")) == 1
 
@@ -130,7 +131,7 @@ def test_who_does_not_speak_tls_is_told_in_one_line(
 def test_a_session_is_resumed_with_another_child(
     serve: Serve, authority: Authority, version: ssl.TLSVersion
 ) -> None:
-    server = serve(*authority.options(), handler="secure:session")
+    server = serve.shared(*authority.options(), handler="secure:session")
     context = authority.context()
     context.minimum_version = context.maximum_version = version
     session, told = None, []
@@ -158,4 +159,4 @@ def test_a_child_serves_several_connections_over_tls(
             connection.unwrap()
         server.wait_for(r"(?:served|child ended) peer=", number + 1)
     (pid,) = pids
-    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=0")
+    server.wait_for(rf"child ended peer=\S+ pid={pid} exit=0\b")

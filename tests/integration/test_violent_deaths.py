@@ -13,8 +13,11 @@ from contextlib import asynccontextmanager, suppress
 
 from .clients import Crowd, ask, read_to_end, talk
 from .harness import Server, with_twisted
-from .processes import children, state, wait_until
+from .processes import children, stop
 from .serving import Serve
+
+STUCK = 5.0
+"""Seconds after which the server looks whether anybody does not do what it was asked for."""
 
 
 def crowd_size(launcher: str) -> int:
@@ -40,7 +43,7 @@ async def crowd_at(server: Server) -> AsyncIterator[Crowd]:
 async def test_nobody_else_notices_that_a_serving_child_is_killed(
     serve: Serve, launcher: str
 ) -> None:
-    server = serve(launcher=launcher)
+    server = serve.shared(launcher=launcher)
     with server.connect() as victim, server.connect() as bystander:
         talk(victim)
         talk(bystander)
@@ -49,13 +52,13 @@ async def test_nobody_else_notices_that_a_serving_child_is_killed(
             os.kill(pid, signal.SIGKILL)
             await crowd.next_round()
         assert read_to_end(victim) == b""
-        server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGKILL seconds=")
+        server.wait_for(rf"child ended PEER pid={pid} signal=SIGKILL seconds=", of=victim)
         talk(bystander, b"still here")
 
 
 @with_twisted
 async def test_serving_children_may_be_killed_again_and_again(serve: Serve, launcher: str) -> None:
-    server = serve(launcher=launcher)
+    server = serve.shared(launcher=launcher)
     async with crowd_at(server) as crowd:
         for _ in range(10):
             with server.connect() as victim:
@@ -70,7 +73,7 @@ def test_a_spare_that_is_killed_is_replaced(serve: Serve, launcher: str) -> None
     before = server.spares()
     pid = min(before)
     os.kill(pid, signal.SIGKILL)
-    server.wait_for(rf"idle child ended pid={pid} signal=SIGKILL")
+    server.wait_for(rf"idle child ended pid={pid} signal=SIGKILL\b")
     server.wait_until_idle()
     assert len(server.spares() - before) == 1
     assert ask(server.address, b"hello") == b"HELLO"
@@ -83,10 +86,7 @@ async def test_connections_that_a_killed_spare_was_given_go_to_others(
     server = serve(launcher=launcher, spares=3)
     server.expects_retries = True
     stopped = server.spares()
-    for pid in stopped:
-        # So that it is given a connection, and cannot take it.
-        os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: {*map(state, stopped)} == {"T"}, "spares that are stopped")
+    stop(*stopped)  # so that each is given a connection, and cannot take it
     async with crowd_at(server) as crowd:
         for pid in stopped:
             with suppress(ProcessLookupError):  # the server has, if this took five seconds
@@ -98,9 +98,7 @@ async def test_connections_that_a_killed_spare_was_given_go_to_others(
 
 
 @with_twisted
-async def test_the_template_may_be_killed_while_clients_keep_coming(
-    serve: Serve,
-) -> None:
+async def test_the_template_may_be_killed_while_clients_keep_coming(serve: Serve) -> None:
     server = serve()
     with server.connect() as bystander:
         talk(bystander)
@@ -131,26 +129,23 @@ def test_connections_wait_while_there_is_no_template(serve: Serve) -> None:
     assert events[3:] == ["handed over"] * len(clients)
 
 
-def test_a_stopped_template_is_replaced_and_no_connection_is_lost(
-    serve: Serve,
-) -> None:
-    server = serve(spares=0)
+def test_a_stopped_template_is_replaced_and_no_connection_is_lost(serve: Serve) -> None:
+    server = serve(spares=0, steered=True)
     pid = server.template()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     with server.connect() as client:
+        server.advance_until(rf"template stuck pid={pid} seconds=\S+: killed", STUCK)
         talk(client)
-    server.wait_for(rf"template stuck pid={pid} seconds=\S+: killed")
     server.wait_for(rf"template ended pid={pid} signal=SIGKILL: replaced in 0.1 seconds")
 
 
-def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(
-    serve: Serve,
-) -> None:
-    server = serve(spares=1)
+def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(serve: Serve) -> None:
+    server = serve(spares=1, steered=True)
     server.expects_retries = True
     (pid,) = server.spares()
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     with server.connect() as client:
+        server.advance_until(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed", STUCK)
         talk(client)
-    server.wait_for(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed")
-    server.wait_for(rf"without serving peer=\S+ pid={pid} signal=SIGKILL: handed over anew")
+        again = rf"without serving PEER pid={pid} signal=SIGKILL: handed over anew"
+        server.wait_for(again, of=client)

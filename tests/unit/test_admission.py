@@ -22,6 +22,8 @@ class FakePool:
     def __init__(self) -> None:
         self.served: list[Connection] = []
         self.places: set[Connection] = set()
+        self.abandoned: list[Connection] = []
+        self.full = self.broken = False
 
     @property
     def reserved(self) -> int:
@@ -29,16 +31,24 @@ class FakePool:
         return len(self.places)
 
     def serve(self, connection: Connection) -> None:
+        if self.broken:
+            raise ZeroDivisionError
         self.served.append(connection)
 
     def reserve(self, connection: Connection) -> None:
         self.places.add(connection)
 
     def unreserve(self, connection: Connection) -> None:
+        if self.broken:
+            raise ZeroDivisionError
         self.places.remove(connection)
 
+    def abandon(self, connection: Connection) -> None:
+        self.abandoned.append(connection)
+        self.places.discard(connection)
+
     def is_full(self) -> bool:
-        return False
+        return self.full
 
 
 class ProxiedTests(Case):
@@ -101,6 +111,15 @@ class ProxiedTests(Case):
         self.assertEqual((connection.descriptor, self.reactor.readers), (-1, []))
         self.assertIn("not allowed to send a PROXY header, see --proxy-from", self.lines[0])
 
+    def test_whoever_comes_when_all_are_busy_is_refused_unread_if_that_was_asked_for(self) -> None:
+        admission = self.admission(when_full="refuse")
+        self.pool.full = True
+        client, connection = self.connect()
+        client.sendall(V1)
+        admission.accepted(connection)
+        self.assertEqual((self.pool.reserved, connection.descriptor), (0, -1))
+        self.assertIn("reason='full'", self.lines[0])
+
     def test_the_real_peer_is_judged_not_the_proxy(self) -> None:
         admission = self.admission(deny=("198.51.100.0/24",))
         client, connection = self.connect()
@@ -121,3 +140,44 @@ class ProxiedTests(Case):
         self.assertEqual((self.pool.reserved, self.reactor.readers), (0, []))
         self.assertIn("reason='shutting down'", self.lines[0])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def awaited(self, count: int = 1) -> tuple[Admission, list[tuple[socket.socket, Connection]]]:
+        """So many connections whose headers have not come."""
+        admission = self.admission()
+        pairs = [self.connect() for _ in range(count)]
+        for _, connection in pairs:
+            admission.accepted(connection)
+        return admission, pairs
+
+    def test_a_fault_on_its_way_is_told_to_the_pool_and_its_header_not_awaited(self) -> None:
+        admission, [(_, connection)] = self.awaited()
+        admission.fault(connection)
+        self.assertEqual(self.pool.abandoned, [connection])
+        self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_so_is_one_without_a_header(self) -> None:
+        admission = self.admission()
+        _, connection = self.connect()
+        admission.fault(connection)
+        self.assertEqual(self.pool.abandoned, [connection])
+
+    def test_it_is_abandoned_when_something_raises_after_its_header(self) -> None:
+        for header in (V1, b"hello"):
+            _, [(client, connection)] = self.awaited()
+            self.pool.broken = True
+            client.sendall(header)
+            self.reactor.turn()
+            self.assertEqual(self.pool.abandoned, [connection])
+
+    def test_when_it_stops_one_that_raises_costs_no_other(self) -> None:
+        admission, pairs = self.awaited(3)
+        broken = pairs[0][1]
+
+        def raising() -> None:
+            raise ZeroDivisionError
+
+        self.patch(admission._readers[broken], "stop", raising)
+        admission.stop()
+        self.assertEqual(self.pool.abandoned, [broken])
+        self.assertEqual([each.descriptor for _, each in pairs[1:]], [-1, -1])
+        self.assertEqual((self.pool.reserved, self.reactor.readers), (0, []))

@@ -7,7 +7,17 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted_fork.child import NEXT, Child, ChildProtocol, Event, State
 
 from .cases import Case
-from .fakes import FakeChannel, FakeProcess
+from .fakes import FakeChannel, FakeConnection, FakeProcess
+
+
+class FakeDeadline:
+    """A time limit that remembers how often it was called off."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    def cancel(self) -> None:
+        self.cancelled += 1
 
 
 def reachable(begin: State, without: tuple[Event, ...] = ()) -> set[State]:
@@ -51,17 +61,44 @@ class NextTests(Case):
         for state in (State.ORDERED, State.IDLE, State.SERVING, State.LEAVING):
             self.assertNotIn((state, Event.TAKEN), NEXT)
 
-    def test_a_child_that_was_given_a_connection_is_not_let_go(self) -> None:
-        for state in (State.BEARING, State.GIVEN):
-            self.assertNotIn((state, Event.DISMISSED), NEXT)
+    def test_only_those_that_have_no_connection_are_let_go(self) -> None:
+        after = {state: then for (state, event), then in NEXT.items() if event is Event.DISMISSED}
+        self.assertEqual(after, {State.ORDERED: State.LEAVING, State.IDLE: State.LEAVING})
+
+    def test_whoever_is_given_up_is_leaving_whatever_it_was(self) -> None:
+        for state in set(State) - {State.ENDED}:
+            self.assertIs(NEXT[state, Event.GIVEN_UP], State.LEAVING)
 
 
 class ChildTests(Case):
-    """A child's signals and its channel."""
+    """A child's signals, its connection and its channel."""
 
     def setUp(self) -> None:
         self.child = Child(1, ChildProtocol(), since=0.0, left=1)
         self.process = FakeProcess(1234)
+
+    def test_a_new_one_is_ordered_and_has_had_nothing(self) -> None:
+        child = self.child
+        self.assertEqual((child.state, child.generation), (State.ORDERED, 0))
+        self.assertEqual((child.has_ended, child.peer, child.source), (False, "", ""))
+
+    def test_it_knows_whose_connection_it_has_or_had(self) -> None:
+        connection = FakeConnection(7)
+        connection.source = "192.0.2.0/24"
+        self.child.given(connection)
+        self.child.over()
+        self.assertIs(self.child.connection, connection)
+        self.assertEqual((self.child.peer, self.child.source), (connection.peer, "192.0.2.0/24"))
+
+    def test_once_its_connection_is_over_no_limit_and_no_bytes_are_left_of_it(self) -> None:
+        deadline = FakeDeadline()
+        self.child.deadline = deadline  # type: ignore[assignment]
+        self.child.amount = (1, 2)
+        self.child.over()
+        self.assertEqual(deadline.cancelled, 1)
+        self.assertEqual((self.child.deadline, self.child.amount), (None, None))
+        self.child.over()
+        self.assertEqual(deadline.cancelled, 1)
 
     def test_before_it_lives_it_has_no_pid_and_takes_no_signal(self) -> None:
         self.child.kill()
@@ -78,6 +115,12 @@ class ChildTests(Case):
         self.process.over = True
         self.assertRaises(ProcessExitedAlready, self.process.signalProcess, "KILL")
         self.child.kill()
+
+    def test_one_that_is_known_to_have_ended_takes_no_signal(self) -> None:
+        self.child.lives(self.process)
+        self.child.has_ended = True
+        self.child.kill()
+        self.assertEqual(self.process.signals, [])
 
     def test_its_channel_is_closed_once(self) -> None:
         channel = FakeChannel()

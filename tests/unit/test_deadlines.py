@@ -142,6 +142,20 @@ class DeadlineTests(DeadlineCase):
         (call,) = self.clock.getDelayedCalls()
         self.assertAlmostEqual(call.getTime(), _FIRST + 19)
 
+    def test_one_that_has_a_moment_left_is_given_it(self) -> None:
+        self.limit(idle=10)
+        pass_time(self.clock, 0.5)
+        self.traffic.flow()
+        pass_time(self.clock, 9.9)
+        self.assertEqual(self.groups, [])
+        pass_time(self.clock, 0.2)
+        self.assertEqual(len(self.groups), 1)
+
+    def test_one_whose_traffic_cannot_be_known_is_never_idle(self) -> None:
+        deadline = Deadline(self.clock, journal_of(self.lines), self.child, None, 10.0, 5.0)
+        deadline.begin()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_what_went_over_it_until_then_is_remembered(self) -> None:
         self.limit(idle=10)
         pass_time(self.clock, 10.1)
@@ -156,6 +170,15 @@ class DeadlineTests(DeadlineCase):
         pass_time(self.clock, 0.2)
         self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)])
         self.assertIsNone(self.child.amount)
+
+    def test_it_has_as_much_time_again_however_often_it_was_looked_at_before(self) -> None:
+        self.limit(idle=10)
+        answers = iter([1.0, None, 1.0, None, None])
+        self.patch(self.traffic, "idle", lambda: next(answers))
+        pass_time(self.clock, 10 + 9 + 10 + 9 + 9.9)
+        self.assertEqual(self.groups, [])
+        pass_time(self.clock, 0.2)
+        self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)])
 
     def test_a_child_of_whom_the_kernel_does_not_tell_is_looked_at_again_later(self) -> None:
         self.limit(idle=10)
@@ -206,7 +229,10 @@ class EndGroupTests(DeadlineCase):
         self.assertEqual(self.groups, [(NO_PID, signal.SIGKILL)])
 
     def test_one_that_has_not_lived_yet_is_not_signalled(self) -> None:
-        end_group(Child(2, ChildProtocol(), 0.0, 1), signal.SIGTERM)
+        child = Child(2, ChildProtocol(), 0.0, 1)
+        end_group(child, signal.SIGTERM)
+        child.pid = NO_PID
+        end_group(child, signal.SIGTERM)
         self.assertEqual(self.groups, [])
 
     def test_who_is_left_of_the_group_when_the_child_has_ended_is_killed(self) -> None:
@@ -281,7 +307,7 @@ class LimitOfTests(DeadlineCase):
 
     def test_killed_after_its_cpu_time_it_had_ignored_the_signal(self) -> None:
         ending = ProcessTerminated(None, signal.SIGKILL)
-        for used, limit in ((2.01, "cpu-seconds"), (1.9, None)):
+        for used, limit in ((2.01, "cpu-seconds"), (2.0, None), (1.9, None)):
             usage = SimpleNamespace(ru_utime=used - 0.5, ru_stime=0.5)
             self.child.process = cast(Any, SimpleNamespace(usage=usage))
             self.assertEqual(self.of(ending, cpu_seconds=2), limit)

@@ -140,14 +140,34 @@ class CheckTests(Case):
 class RaiseTests(Case):
     """The soft limit is raised to the hard one."""
 
+    def setUp(self) -> None:
+        self.limits = (1024, 4096)
+        self.calls: list[tuple[int, int]] = []
+        self.patch(descriptors, "_raised_from", {})
+        self.patch(resource, "getrlimit", lambda which: self.limits)
+        self.patch(resource, "setrlimit", self.set)
+
+    def set(self, which: int, limits: tuple[int, int]) -> None:
+        self.assertEqual(which, resource.RLIMIT_NOFILE)
+        self.limits = limits
+        self.calls.append(limits)
+
     def test_it_is_raised_and_what_it_was_is_returned(self) -> None:
-        calls: list[tuple[int, tuple[int, int]]] = []
-        self.patch(resource, "getrlimit", lambda which: (1024, 4096))
-        self.patch(resource, "setrlimit", lambda which, limits: calls.append((which, limits)))
         self.assertEqual(descriptors.raise_limit(), (1024, 4096))
-        self.assertEqual(calls, [(resource.RLIMIT_NOFILE, (4096, 4096))])
+        self.assertEqual(self.calls, [(4096, 4096)])
 
     def test_one_that_is_high_already_is_left_alone(self) -> None:
-        self.patch(resource, "getrlimit", lambda which: (4096, 4096))
-        self.patch(resource, "setrlimit", None)
+        self.limits = (4096, 4096)
+        self.assertEqual(descriptors.raise_limit(), (4096, 4096))
+        self.assertEqual(self.calls, [])
+
+    def test_the_second_time_it_is_left_alone_and_what_it_was_is_still_known(self) -> None:
         descriptors.raise_limit()
+        self.assertEqual(descriptors.raise_limit(), (1024, 4096))
+        self.assertEqual(self.calls, [(4096, 4096)])
+
+    def test_one_that_was_lowered_meanwhile_is_raised_again(self) -> None:
+        descriptors.raise_limit()
+        self.limits = (2048, 4096)
+        self.assertEqual(descriptors.raise_limit(), (2048, 4096))
+        self.assertEqual(self.limits, (4096, 4096))

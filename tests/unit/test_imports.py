@@ -10,7 +10,7 @@ from twisted_fork import inside
 from .cases import Case
 from .processes import python
 
-KEPT_OUT = ("twisted", "threading", "logging", "random", "asyncio", "concurrent")
+KEPT_OUT = ("twisted", "zope", "threading", "logging", "random", "asyncio", "concurrent")
 """Twisted, and what registers hooks that run at every fork."""
 
 SHARED = ["twisted_fork", "twisted_fork.wire"]

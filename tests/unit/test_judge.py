@@ -142,6 +142,14 @@ class AdmissionTests(Case):
             self.lines, [f"connection refused peer={SOMEBODY}:5000 reason='not allowed'"]
         )
 
+    def test_it_is_the_end_whoever_else_has_the_connection(self) -> None:
+        self.make(deny=("192.0.2.0/24",), banner_refused="no\n")
+        ours, theirs = socket.socketpair()
+        theirs.settimeout(10)
+        with theirs, socket.socket(fileno=os.dup(ours.fileno())):
+            self.admission.accepted(Connection(ours.detach(), (SOMEBODY, 5000)))
+            self.assertEqual((theirs.recv(100), theirs.recv(100)), (b"no\n", b""))
+
     def test_without_a_banner_nothing_is_said(self) -> None:
         self.make(deny=("192.0.2.0/24",))
         self.assertEqual(self.come().recv(100), b"")
@@ -164,6 +172,12 @@ class AdmissionTests(Case):
         ours.setblocking(True)
         self.admission.accepted(Connection(ours.detach(), (SOMEBODY, 5000)))
         self.assertEqual(len(self.lines), 1)
+
+    def test_who_comes_from_the_same_network_is_the_same_source(self) -> None:
+        self.make(max_per_source=1, source_prefix=(24, 64))
+        self.come("192.0.2.1")
+        self.come("192.0.2.2")
+        self.assertIn("reason='has 1 connections'", self.lines[-1])
 
     def test_when_full_wait_leaves_others_in_the_backlog(self) -> None:
         self.make(max_children=1)

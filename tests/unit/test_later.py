@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
@@ -63,6 +65,47 @@ class LaterTests(Case):
         self.assertFalse(self.later.armed)
 
 
+class RaisingTests(Case):
+    """What raised is tried again."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.tries: list[float] = []
+        self.raises = True
+        self.later = Later(self.clock, self.attempt)
+
+    def attempt(self) -> None:
+        self.tries.append(self.clock.seconds())
+        if self.raises:
+            raise SystemExit("whatever it is")
+
+    def gaps(self, seconds: float) -> list[float]:
+        """Let time pass from try to try; the seconds before each."""
+        end, tried = self.clock.seconds() + seconds, len(self.tries)
+        while calls := [c for c in self.clock.getDelayedCalls() if c.getTime() <= end]:
+            before = self.clock.seconds()
+            self.assertRaises(SystemExit, self.clock.advance, calls[0].getTime() - before)
+        times = self.tries[max(0, tried - 1) :]
+        return [round(later - earlier, 6) for earlier, later in pairwise(times)]
+
+    def test_soon_at_first_and_then_each_second(self) -> None:
+        self.later.arm(1)
+        gaps = self.gaps(6)
+        self.assertEqual(self.tries[0], 1)
+        self.assertEqual(gaps, [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0])
+
+    def test_what_has_succeeded_meanwhile_is_tried_again_soon(self) -> None:
+        self.later.arm(0)
+        self.gaps(1)
+        self.raises = False
+        self.clock.advance(10)
+        self.assertFalse(self.later.armed)
+        self.raises = True
+        self.later.arm(0)
+        self.assertRaises(SystemExit, self.clock.advance, 0)
+        self.assertEqual(self.gaps(0.1), [0.02, 0.04])
+
+
 class BackoffTests(Case):
     """A failing spell."""
 
@@ -81,6 +124,13 @@ class BackoffTests(Case):
             self.clock.advance(delays[-1])
         self.assertEqual(delays, [1, 2, 4, 8, 10, 10, 10])
         self.assertEqual(self.tries, [1, 3, 7, 15, 25, 35, 45])
+
+    def test_unless_it_is_told_otherwise_from_a_twentieth_of_a_second_to_five(self) -> None:
+        backoff = Backoff(self.clock, self.again)
+        self.assertEqual(
+            [backoff.failed() for _ in range(9)],
+            [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0],
+        )
 
     def test_it_waits_between_a_failure_and_the_next_try(self) -> None:
         self.assertFalse(self.backoff.waiting)

@@ -109,6 +109,22 @@ class MistakeTests(Case):
             self.assertIn(named, err)
             self.assertIn("; see twistd twistd --help", err)
 
+    def test_what_an_option_takes_is_told(self) -> None:
+        for option, value, told in [
+            ("--deny", "", "a network such as 192.0.2.0/24"),
+            ("--max-per-source", "0", "a whole number from 1"),
+            ("--source-prefix", "33", "bits of IPv4 and IPv6 addresses"),
+            ("--source-prefix", "24:129", "bits of IPv4 and IPv6 addresses"),
+            ("--rate", "0/60", "connections per seconds, such as 10/60"),
+            ("--rate", "1/nan", "connections per seconds, such as 10/60"),
+            ("--penalty", "0", "a number of seconds"),
+            ("--when-full", "panic", "wait or refuse"),
+        ]:
+            status, out, err = outcome(option, value)
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1), option)
+            line = f"twistd twistd: {option} cannot be {value!r}: it takes {told}"
+            self.assertTrue(err.startswith(line), err)
+
     def test_a_root_of_another_is_refused_and_none_is_not(self) -> None:
         for twistd in ({"chroot": None}, {}, None):
             options = ServerOptions()

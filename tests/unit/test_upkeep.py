@@ -59,6 +59,12 @@ class SpareTests(Case):
         pass_time(world.clock, 0.1)
         self.assertEqual(len(world.launcher.launched), 201)
 
+    def test_a_thousandth_of_a_second_is_quiet_enough(self) -> None:
+        world = World(spare_children=1)
+        world.connect()
+        pass_time(world.clock, 0.001)
+        self.assertEqual(len(world.launcher.launched), 2)
+
     def test_while_it_is_busy_it_looks_less_and_less_often(self) -> None:
         world = World(spare_children=1, max_children=5000)
         looks: list[float] = []
@@ -69,11 +75,18 @@ class SpareTests(Case):
             looked()
 
         self.patch(world.pool.upkeep._refill, "_what", look)
-        for _ in range(2000):
+        for _ in range(500):
             world.connect()
             let_all_live(world)
             pass_time(world.clock, 0.0005)
-        self.assertLess(len(looks), 40, "in a second of burst")
+        gaps = [round(later - earlier, 6) for earlier, later in pairwise(looks)]
+        self.assertEqual(gaps, [0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05, 0.05])
+        pass_time(world.clock, 0.05)
+        self.assertEqual(len(world.launcher.launched), 501, "the burst is over")
+        world.live(world.launcher.launched[-1])
+        world.connect()
+        pass_time(world.clock, 0.0011)
+        self.assertEqual(len(world.launcher.launched), 502, "it looks as often as at first")
 
     def test_none_is_ordered_while_the_launcher_is_not_ready(self) -> None:
         world = World(spare_children=1)
@@ -118,6 +131,28 @@ class SpareTests(Case):
         pass_time(world.clock, 0.5)
         self.assertEqual(len(world.launcher.launched), launched + 1)
 
+    def test_a_death_is_forgiven_after_more_than_a_minute_without_another(self) -> None:
+        world = World()
+        delays = []
+        for seconds in (0, 60, 60.5, 1, 59.5, 60.5):
+            world.clock.advance(seconds)
+            world.pool.upkeep.idle_child_ended()
+            (call,) = world.clock.getDelayedCalls()
+            delays.append(round(call.getTime() - world.clock.seconds(), 6))
+        self.assertEqual(delays, [0.05, 0.1, 0.05, 0.1, 0.2, 0.05])
+
+    def test_none_is_ordered_or_looked_for_once_the_pool_stops(self) -> None:
+        for dies in (False, True):
+            world = World(spare_children=1)
+            world.pool.launcher_changed()
+            if dies:
+                world.end(world.spare(), signal.SIGKILL)
+            self.assertNotEqual(world.clock.getDelayedCalls(), [])
+            world.pool.stop()
+            world.pool.upkeep.stop_watching()
+            world.pool.upkeep.look_after()
+            self.assertEqual(world.clock.getDelayedCalls(), [])
+
 
 class SurplusTests(Case):
     """More children wait than were asked for."""
@@ -161,9 +196,70 @@ class SurplusTests(Case):
         pass_time(world.clock, 12)
         self.assertEqual(world.pool.look().idle, 2)
 
+    def test_they_go_ten_seconds_after_the_last_connection_whatever_was_before(self) -> None:
+        world = self.surplus(spare_children=2)
+        pass_time(world.clock, 6)
+        world.connect()
+        child = next(c for c in world.launcher.launched if c.state is State.GIVEN)
+        world.says(child, wire.TAKEN)
+        world.says(child, wire.READY)
+        pass_time(world.clock, 9.9)
+        self.assertEqual(self.states(world), [State.IDLE] * 5)
+        pass_time(world.clock, 0.2)
+        self.assertEqual(self.states(world).count(State.LEAVING), 3)
+
+    def test_when_there_are_none_any_more_nobody_looks_for_them(self) -> None:
+        world = self.surplus(spare_children=2)
+        pass_time(world.clock, 8)
+        for _ in range(3):
+            world.connect()
+            child = next(c for c in world.launcher.launched if c.state is State.GIVEN)
+            world.says(child, wire.TAKEN)
+        pass_time(world.clock, 5.1)
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
 
 class StuckTests(Case):
     """Children that do not do what they were told."""
+
+    def setUp(self) -> None:
+        self.patch(os, "killpg", lambda group, number: None)
+
+    def test_five_seconds_are_enough(self) -> None:
+        for told_to_go in (False, True):
+            world = World()
+            pass_time(world.clock, 100)
+            child = world.spare()
+            if told_to_go:
+                world.pool.dismiss(child)
+            else:
+                world.connect()
+            pass_time(world.clock, 4.9)
+            self.assertEqual(process_of(child).signals, [])
+            pass_time(world.clock, 0.2)
+            self.assertEqual(process_of(child).signals, ["KILL"])
+
+    def test_who_is_given_a_connection_has_its_own_five_seconds(self) -> None:
+        world = World()
+        pass_time(world.clock, 100)
+        child = world.spare()
+        pass_time(world.clock, 3)
+        world.connect()
+        pass_time(world.clock, 4.9)
+        self.assertEqual(process_of(child).signals, [])
+        pass_time(world.clock, 2.2)
+        self.assertEqual(process_of(child).signals, ["KILL"], "at the second look")
+
+    def test_so_has_who_is_told_to_go(self) -> None:
+        world = World()
+        pass_time(world.clock, 100)
+        child = world.spare()
+        pass_time(world.clock, 3)
+        world.pool.dismiss(child)
+        pass_time(world.clock, 4.9)
+        self.assertEqual(process_of(child).signals, [])
+        pass_time(world.clock, 2.2)
+        self.assertEqual(process_of(child).signals, ["KILL"], "at the second look")
 
     def test_one_that_does_not_take_its_connection_is_killed(self) -> None:
         world = World()

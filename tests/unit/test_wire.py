@@ -65,6 +65,12 @@ class MessageTests(Case):
         self.assertEqual(len(all_kinds), len(set(all_kinds)))
         self.assertEqual({len(kind) for kind in all_kinds}, {1})
 
+    def test_each_descriptor_that_may_come_along_has_a_bit_of_its_own(self) -> None:
+        self.assertEqual((wire.CARRIES_CONNECTION, wire.CARRIES_CHANNEL), (0b01, 0b10))
+
+    def test_exit_statuses_are_those_that_are_documented(self) -> None:
+        self.assertEqual((wire.EXIT_MEMORY, wire.EXIT_HANDSHAKE), (250, 251))
+
 
 class ChannelPairTests(Case):
     """Sending and receiving over a real socket pair."""

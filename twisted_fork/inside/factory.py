@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,13 @@ def serving(handler: Any) -> Callable[[socket.socket], None]:
     """
 
     def serve(connection: socket.socket) -> None:
-        from twisted.internet import reactor
+        from twisted.internet import default
         from twisted.internet.protocol import Factory
+
+        if "twisted.internet.reactor" not in sys.modules:
+            # all that importing it would do, but its file may be closed to us by now
+            default.install()
+        from twisted.internet import reactor
 
         factory = _factory(handler, Factory)
         one = _OneConnection(factory, reactor)
@@ -68,8 +74,6 @@ def _adopt(reactor: Any, descriptor: int, family: int, one: _OneConnection) -> N
 
 def _log_to_stderr() -> None:
     """Whatever the protocol logs goes to standard error, and so into the server's log."""
-    import sys
-
     from twisted.logger import (
         FileLogObserver,
         FilteringLogObserver,

@@ -67,12 +67,22 @@ class Guest:
             self._serve: Any = imported.adapt(self.kind, handler)
         elif self.kind == "echo":
             self._serve = echo.serve_secured_and_print if order["print"] else echo.serve_secured
+        if (orders["limits"] or {}).get("uid") is not None:
+            self._import_ahead()
         if orders["tls"]:
             # imported before the first fork, not in each child
             from twisted_fork.inside import pump, secure
 
             self._pump, self._secure = pump, secure
             self._context = secure.context(orders["tls"])
+
+    def _import_ahead(self) -> None:
+        """What serving imports: whom children become may not be able to read it."""
+        if self.kind == "program":
+            import twisted_fork.inside.program  # noqa: F401
+        elif self.kind == "factory":
+            import twisted.internet.default
+            import twisted.python.failure  # noqa: F401
 
     def serve(
         self, descriptor: int, message: wire.Message, channel: _socket.socket | None

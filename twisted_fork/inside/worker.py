@@ -60,6 +60,10 @@ def _limiting(limits: dict[str, Any] | None) -> Callable[[], None] | None:
     from twisted_fork.inside.limits import apply, leave_keyring
 
     if limits["uid"] is not None:
+        # that user may not be able to read what is imported later
+        import select  # noqa: F401
+        import traceback  # noqa: F401
+
         leave_keyring()
     return lambda: apply(limits)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import socketserver
 from collections.abc import Iterator
 from typing import Any
-
-from twisted.internet.protocol import Factory, Protocol
 
 
 def nothing() -> None:
@@ -36,10 +33,6 @@ class Plain:
     """A class of nothing."""
 
 
-class Streams(asyncio.Protocol):
-    """A protocol of asyncio's."""
-
-
 class Threading(socketserver.ThreadingTCPServer):
     """A server, and no handler."""
 
@@ -49,25 +42,6 @@ class Demanding(socketserver.BaseRequestHandler):
 
     def __init__(self, request: Any, client_address: Any, server: Any, shop: Any) -> None:
         """Wants a shop."""
-
-
-class Named(Protocol):
-    """A protocol that wants a name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Shop(Factory):
-    """A factory that wants a shop."""
-
-    protocol = Protocol
-
-    def __init__(self, shop: str) -> None:
-        self.shop = shop
-
-
-empty = Factory()
 
 
 class Greeting(socketserver.StreamRequestHandler):

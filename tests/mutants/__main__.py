@@ -1,0 +1,147 @@
+"""``python -m tests.mutants [MODULE...]``: break modules and see whether the tests notice."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .accepted import ACCEPTED
+from .operators import Mutant, mutants
+from .running import ROOT, Bench
+
+TESTS = {
+    "policy": ["test_policy"],
+    "child": ["test_child", "test_pool", "test_deadlines"],
+    "roster": ["test_child", "test_pool", "test_reloading", "test_upkeep", "test_pool_life"],
+    "later": ["test_later"],
+    "upkeep": ["test_upkeep", "test_pool"],
+    "deadlines": ["test_deadlines"],
+    "admission": ["test_admission", "test_judge", "test_refusals", "test_proxied"],
+    "wire": ["test_wire", "test_channels", "test_account", "test_fuzz_messages"],
+    "inside/echo": ["test_echo"],
+    "pool": [
+        "test_pool",
+        "test_upkeep",
+        "test_draining",
+        "test_reloading",
+        "test_account",
+        "test_deadlines",
+        "test_admission",
+        "test_pool_life",
+    ],
+}
+"""Of each module that is broken, the test modules that shall notice, the quickest first."""
+
+_LEAST = 90
+"""Of a hundred mutants of a module, at least so many have to die."""
+
+
+class Tally(NamedTuple):
+    """What came of one module."""
+
+    module: str
+    made: int
+    survivors: list[Mutant]
+    seconds: float
+
+    @property
+    def killed(self) -> int:
+        return self.made - len(self.survivors)
+
+    @property
+    def percentage(self) -> float:
+        return 100 * self.killed / self.made
+
+    @property
+    def unexplained(self) -> list[Mutant]:
+        return [m for m in self.survivors if (m.before, m.after) not in _reasons(self.module)]
+
+    @property
+    def good(self) -> bool:
+        return self.percentage >= _LEAST and not self.unexplained
+
+
+def _reasons(module: str) -> dict[tuple[str, str], str]:
+    return {
+        (before, after): reason
+        for reason, pairs in ACCEPTED.get(module, {}).items()
+        for before, after in pairs
+    }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="how many at a time"
+    )
+    parser.add_argument("--line", type=int, help="only mutants of this line")
+    parser.add_argument("--verbose", action="store_true", help="tell of those that die, too")
+    options = parser.parse_args(arguments)
+    for module in options.modules:
+        if module not in TESTS:
+            parser.error(f"{module}: not one of {', '.join(TESTS)}")
+    return options
+
+
+def examine(bench: Bench, module: str, options: argparse.Namespace) -> Tally:
+    """Try all mutants of *module*; each that lives is told of at once."""
+    began = time.monotonic()
+    made = mutants((ROOT / "twisted_fork" / f"{module}.py").read_text())
+    if options.line is not None:
+        made = [mutant for mutant in made if mutant.line == options.line]
+    seconds = bench.baseline(TESTS[module])
+    reasons = _reasons(module)
+    survivors = []
+    sources = [mutant.source for mutant in made]
+    for index, trial in bench.try_all(module, sources, TESTS[module], seconds):
+        mutant = made[index]
+        if trial.passed:
+            survivors.append(mutant)
+        if trial.passed or options.verbose:
+            how = "LIVES" if trial.passed else f"dies ({trial.how}, {trial.seconds:.1f} s)"
+            print(f"{module}.py:{mutant.line} {mutant.operator} {how}", end="")
+            print(f"\n  - {mutant.before}\n  + {mutant.after}", flush=True)
+            if trial.passed:
+                told = reasons.get((mutant.before, mutant.after))
+                print(f"  accepted: {told}" if told else "  NOT ACCEPTED", flush=True)
+    survivors.sort(key=lambda mutant: mutant.line)
+    return Tally(module, len(made), survivors, time.monotonic() - began)
+
+
+def report(tallies: Sequence[Tally]) -> None:
+    """Say what came of it, in a table, and who should not have lived."""
+    print(f"\n{'module':<12}{'mutants':>8}{'killed':>8}{'lived':>7}{'%':>7}{'seconds':>9}")
+    for tally in tallies:
+        print(
+            f"{tally.module:<12}{tally.made:>8}{tally.killed:>8}{len(tally.survivors):>7}"
+            f"{tally.percentage:>7.1f}{tally.seconds:>9.0f}{'' if tally.good else '  FAILED'}"
+        )
+    made, killed = sum(t.made for t in tallies), sum(t.killed for t in tallies)
+    print(f"{'all':<12}{made:>8}{killed:>8}{made - killed:>7}{100 * killed / made:>7.1f}")
+    for tally in tallies:
+        for mutant in tally.unexplained:
+            print(f"\n{tally.module}.py:{mutant.line} lives, and no reason is given in accepted.py")
+            print(f"  ({mutant.before!r}, {mutant.after!r}),")
+        lived = {(mutant.before, mutant.after) for mutant in tally.survivors}
+        for before, after in _reasons(tally.module).keys() - lived:
+            print(f"\n{tally.module}: accepted.py has one that did not live\n  {(before, after)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        bench = Bench(Path(folder), options.jobs)
+        tallies = [examine(bench, name, options) for name in options.modules or TESTS]
+    report(tallies)
+    return 0 if all(tally.good for tally in tallies) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
