@@ -4,6 +4,7 @@ A server under test: twistd with one of our plugins, in the foreground or as a d
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest_twisted
 
-from .commands import HERE, Unprivileged, environment, through, twistd
+from .commands import HERE, Unprivileged, environment, through, twistd, variables
+from .forked_twistd import FORKED
 from .processes import children, descriptors, state, wait_until, zombies
 from .server_process import ServerProcess
 from .steering import Steering
@@ -49,6 +51,8 @@ class Server(ServerProcess):
     :param noisy: *before* writes to standard error.
     :param wrap: makes another command of that of twistd, without its arguments.
     :param steered: its clock can be moved: see *advance*.
+    :param forked: it is a fork of a process that has imported Twisted, see forked_twistd.py, for
+        tests that take very many servers.
     :ivar was_ready: it has been, so it is known what it has when it is idle.
     :ivar idle_children: those that an idle server has: its template and its spares.
     """
@@ -72,6 +76,7 @@ class Server(ServerProcess):
         launcher: str = "",
         wrap: Callable[[list[str]], list[str]] = list,
         steered: bool = False,
+        forked: bool = False,
     ) -> None:
         self.launcher = launcher or ("spawn" if program else "fork")
         if spares is None:
@@ -81,11 +86,12 @@ class Server(ServerProcess):
         self.was_ready = False
         self._noisy = noisy
         self._daemon = daemon
+        self._forked = forked
         self._steering = Steering(folder) if steered else None
         command = list(before)
         if user is not None:
             command += ["env", *(f"{name}={value}" for name, value in (env or {}).items())]
-        elif handler or program or env:
+        elif (handler or program or env) and not forked:
             command += environment(**(env or {}))
         command += self._twistd(user, reactor, root_starts_it, wrap)
         command += ["forkserve" if handler or program else "forkecho"]
@@ -122,6 +128,11 @@ class Server(ServerProcess):
         )
 
     def _start(self, command: list[str], popen: dict[str, Any]) -> int:
+        if self._forked:
+            with self.log_file.open("ab") as log, self.stderr_file.open("ab") as stderr:
+                environ = {**os.environ, **variables()}
+                streams = (log.fileno(), stderr.fileno())
+                return FORKED.start(command[1:], self.folder, environ, streams)
         if not self._daemon:
             return super()._start(command, popen)
         ended = subprocess.run(command, capture_output=True, **popen)

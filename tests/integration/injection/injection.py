@@ -245,6 +245,7 @@ class Running:
             spares=way.spares,
             listen=("unix:socket",) if way.unix else (LOOPBACK,),
             steered=True,
+            forked=True,
         )
         self.server.expects_traceback = True
         self.server.expects_retries = True
