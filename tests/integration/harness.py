@@ -42,6 +42,8 @@ class Server(ServerProcess):
         module's name begins with a dot.
     :param program: with its arguments.  The reactor process itself executes it, without
         template and spares, unless *launcher* says otherwise.
+    :param application: the file of one, which twistd runs in the place of our plugin; it is given
+        no options.
     :param env: what the server has besides in its environment.
     :param listen: its endpoints.
     :param before: a command that becomes the server, such as ``limited``.
@@ -64,6 +66,7 @@ class Server(ServerProcess):
         more_options: Sequence[str] = (),
         handler: str = "",
         program: Sequence[str] = (),
+        application: Path | None = None,
         env: Mapping[str, str] | None = None,
         listen: Sequence[str] = (LOOPBACK,),
         reactor: str = "",
@@ -94,12 +97,15 @@ class Server(ServerProcess):
         elif (handler or program or env) and not forked:
             command += environment(**(env or {}))
         command += self._twistd(user, reactor, root_starts_it, wrap)
-        command += ["forkserve" if handler or program else "forkecho"]
-        command += [f"--launcher={self.launcher}", f"-s{spares}"]
-        command += [word for endpoint in listen for word in ("-l", endpoint)]
-        if handler:
-            command += ["--handler", handler[1:] if handler[0] == "." else f"served.{handler}"]
-        command += [*options, *more_options, *(("--", *program) if program else ())]
+        if application is not None:
+            command += ["--python", str(application)]
+        else:
+            command += ["forkserve" if handler or program else "forkecho"]
+            command += [f"--launcher={self.launcher}", f"-s{spares}"]
+            command += [word for endpoint in listen for word in ("-l", endpoint)]
+            if handler:
+                command += ["--handler", handler[1:] if handler[0] == "." else f"served.{handler}"]
+            command += [*options, *more_options, *(("--", *program) if program else ())]
         popen: dict[str, Any] = {}
         if user is not None:
             popen = {"env": user.environment} if root_starts_it else user.popen
@@ -158,6 +164,12 @@ class Server(ServerProcess):
 
         return wait_until(enough, f"{pattern} in the log:\n", tell=self.log)[0]
 
+    def advance_idle(self, seconds: float, serving: int = 0) -> None:
+        """Likewise, but wait before until nobody has anything to do: the spares wait, and so many
+        children serve."""
+        self._wait_until_asleep(lambda own: own >= self.idle_children + serving)
+        self.advance(seconds)
+
     # Its processes
 
     def wait_until_ready(self) -> None:
@@ -176,7 +188,7 @@ class Server(ServerProcess):
 
     def wait_until_idle(self, serving: int = 0) -> dict[int, str]:
         """
-        So many children serve, every spare waits, and all of them sleep.
+        So many children serve, every spare waits, and all of them sleep, or are stopped.
 
         :returns: the descriptors that are open then.
         """
@@ -190,7 +202,7 @@ class Server(ServerProcess):
             own = children(self.pid)
             if not enough(len(own)):
                 return None
-            if any(state(pid) != "S" for pid in [self.pid, *own]):
+            if any(state(pid) not in ("S", "T") for pid in [self.pid, *own]):
                 return None
             return own, descriptors(self.pid)
 
@@ -210,8 +222,7 @@ class Server(ServerProcess):
         ten seconds where a child lives on that is one too many, unless the clock can be moved.
         """
         if self._steering is not None:
-            self._wait_until_asleep(lambda own: own >= self.idle_children)
-            self.advance(_QUIET)
+            self.advance_idle(_QUIET)
         wait_until(
             lambda: len(self.wait_until_idle()) == self._descriptors_before,
             f"{self._descriptors_before} descriptors, not ",
