@@ -54,7 +54,8 @@ class Server(ServerProcess):
     :param wrap: makes another command of that of twistd, without its arguments.
     :param steered: its clock can be moved: see *advance*.
     :param forked: it is a fork of a process that has imported Twisted, see forked_twistd.py, for
-        tests that take very many servers.
+        tests that take very many servers; but for what must be a command: a daemon, one with
+        another *before* it, one of another user.
     :ivar was_ready: it has been, so it is known what it has when it is idle.
     :ivar idle_children: those that an idle server has: its template and its spares.
     """
@@ -89,12 +90,13 @@ class Server(ServerProcess):
         self.was_ready = False
         self._noisy = noisy
         self._daemon = daemon
-        self._forked = forked
+        self._forked = forked and not (daemon or before or user)
+        self._env = env or {}
         self._steering = Steering(folder) if steered else None
         command = list(before)
         if user is not None:
             command += ["env", *(f"{name}={value}" for name, value in (env or {}).items())]
-        elif (handler or program or env) and not forked:
+        elif (handler or program or env) and not self._forked:
             command += environment(**(env or {}))
         command += self._twistd(user, reactor, root_starts_it, wrap)
         if application is not None:
@@ -136,7 +138,7 @@ class Server(ServerProcess):
     def _start(self, command: list[str], popen: dict[str, Any]) -> int:
         if self._forked:
             with self.log_file.open("ab") as log, self.stderr_file.open("ab") as stderr:
-                environ = {**os.environ, **variables()}
+                environ = {**os.environ, **variables(**self._env)}
                 streams = (log.fileno(), stderr.fileno())
                 return FORKED.start(command[1:], self.folder, environ, streams)
         if not self._daemon:
@@ -164,10 +166,10 @@ class Server(ServerProcess):
 
         return wait_until(enough, f"{pattern} in the log:\n", tell=self.log)[0]
 
-    def advance_idle(self, seconds: float, serving: int = 0) -> None:
-        """Likewise, but wait before until nobody has anything to do: the spares wait, and so many
-        children serve."""
-        self._wait_until_asleep(lambda own: own >= self.idle_children + serving)
+    def advance_idle(self, seconds: float, serving: int = 0, missing: int = 0) -> None:
+        """Likewise, but wait before until nobody has anything to do: the spares wait, of whom so
+        many may be missing, and so many children serve."""
+        self._wait_until_asleep(lambda own: own >= self.idle_children + serving - missing)
         self.advance(seconds)
 
     # Its processes

@@ -26,6 +26,9 @@ HANDLER = ".faults.handlers:obeys"
 LIMIT, GRACE = 600.0, 1.0
 """Seconds by a clock that is moved only when nobody but those whom the limit is for is served."""
 
+CRASHES = 5.0
+"""Seconds at most without new spares after those that there were have been killed."""
+
 STUCK = 5.0
 """Seconds after which the server looks whether anybody does not do what it was asked for."""
 
@@ -90,6 +93,7 @@ async def test_signals_to_spares(serve: Serve, launcher: str, number: signal.Sig
                     _signal_a_spare(pid, number)
             await crowd.next_round()
     books.check()
+    server.advance_idle(CRASHES, missing=4)
 
 
 def _signal_a_spare(pid: int, number: signal.Signals) -> None:
