@@ -44,7 +44,7 @@ WAYS = {
     "spares": Way(spares=2, doings=(served, crashed)),
     "no spares": Way(options=("-c1",), doings=(served, crashed, another_waits)),
     "-k": Way(options=("-k2",), doings=(twice, crashed)),
-    "quiet": Way(options=("--quiet",)),
+    "quiet": Way(handler="", options=("--quiet",)),
 }
 
 

@@ -84,8 +84,13 @@ WAYS = {
         ),
         doings=(served, refused, one_too_many, crashed, too_long),
     ),
-    "full": Way(options=("--max-children=1", "--when-full=refuse"), doings=(served, one_too_many)),
+    "full": Way(
+        handler="",
+        options=("--max-children=1", "--when-full=refuse"),
+        doings=(served, one_too_many),
+    ),
     "proxy": Way(
+        handler="",
         options=("--proxy-protocol", "--proxy-from=127.0.0.1"),
         doings=(served, refused, no_header, half_a_header),
         question=V2 + b"question",

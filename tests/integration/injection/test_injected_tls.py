@@ -25,7 +25,7 @@ def test_whatever_raises_costs_one_connection_that_is_secured(
 ) -> None:
     options = authority.options()
     doings = (served, plain_text) if at == ENTRY else (served,)
-    way = Way(options=options, tls=authority.context(), doings=doings)
+    way = Way(handler="", options=options, tls=authority.context(), doings=doings)
     injection = Injection(serve, folder, way, at, most=1)
     injection.run()
     assert len(injection.raised) > 70
