@@ -10,7 +10,7 @@ import signal
 
 import pytest
 
-from tests.integration.clients import ask, read, read_to_end
+from tests.integration.clients import Connection, ask, read, read_to_end, unread
 from tests.integration.harness import with_twisted
 from tests.integration.processes import children, descendants, state, wait_until
 from tests.integration.serving import Serve, python_program
@@ -125,7 +125,8 @@ async def test_fork_bombs(serve: Serve, options: tuple[str, ...]) -> None:
             for connection in bombs:
                 order(connection, "forks_without_end")
             for connection in bombs:
-                await threaded(_wait_until_it_forks_no_more, server.child_of(connection))
+                child = server.child_of(connection)
+                await threaded(_wait_until_it_forks_no_more, connection, child)
             await crowd.next_round()
         server.advance_idle(LIMIT, serving=len(bombs))
         server.advance(GRACE)
@@ -138,12 +139,13 @@ async def test_fork_bombs(serve: Serve, options: tuple[str, ...]) -> None:
     reap_orphans(before)
 
 
-def _wait_until_it_forks_no_more(pid: int) -> None:
-    """It and all that it has forked wait for the end of its connection."""
+def _wait_until_it_forks_no_more(connection: Connection, pid: int) -> None:
+    """It has read its order, and it and all that it has forked wait for the connection's end."""
 
     def waits() -> bool:
         own = {pid, *descendants(pid)}
-        return len(own) > 1 and {*map(state, own)} == {"S"} and own == {pid, *descendants(pid)}
+        asleep = unread(connection) == 0 and {*map(state, own)} == {"S"}
+        return asleep and own == {pid, *descendants(pid)}
 
     wait_until(waits, f"{pid} forks no more")
 

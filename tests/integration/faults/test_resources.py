@@ -125,7 +125,7 @@ async def test_the_disk_is_full_under_the_log(
         while size != server.log_file.stat().st_size:
             size = server.log_file.stat().st_size
             await crowd.next_round()
-        for _ in range(3):
+        for _ in range(5):
             await crowd.next_round()
         assert server.log_file.stat().st_size == size, "the disk is full"
     make_room()
@@ -145,7 +145,7 @@ async def test_the_log_may_not_grow(serve: Serve) -> None:
     limit = server.log_file.stat().st_size
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, hard))
     async with books.crowd() as crowd:
-        for _ in range(5):
+        for _ in range(10):
             await crowd.next_round()
     assert server.log_file.stat().st_size == limit
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))

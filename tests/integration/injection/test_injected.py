@@ -17,7 +17,8 @@ import pytest
 
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, RETURN, Injection, Peers, Way, served
+from .injection import ENTRY, RETURN, Injection
+from .peers import Peers, Way, served
 
 
 def crashed(peers: Peers) -> None:

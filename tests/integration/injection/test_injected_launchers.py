@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, RETURN, Injection, Way
+from .injection import ENTRY, RETURN, Injection
+from .peers import Way
 
 PROGRAM = ("cat",)
 

@@ -13,15 +13,8 @@ import pytest
 from tests.integration.serving import Serve
 from tests.integration.test_proxy_protocol import V2
 
-from .injection import (
-    ENTRY,
-    RETURN,
-    Injection,
-    Peers,
-    Way,
-    served,
-    whatever_comes,
-)
+from .injection import ENTRY, RETURN, Injection
+from .peers import Peers, Way, served, whatever_comes
 
 FOREIGN = "127.66.0.1"
 

@@ -16,7 +16,8 @@ from tests.integration.clients import read
 from tests.integration.serving import Serve
 from tests.integration.test_proxy_protocol import V2
 
-from .injection import ENTRY, Running, Way, left_out, served, whatever_comes
+from .injection import ENTRY, Running, left_out
+from .peers import Way, served, whatever_comes
 
 FORK = Way(handler="", options=("--proxy-protocol",), spares=1, question=V2 + b"question")
 SPAWN = Way(handler="", launcher="spawn", spares=1)

@@ -11,7 +11,8 @@ import pytest
 from tests.integration.certificates import Authority
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, RETURN, Injection, Peers, Way, served
+from .injection import ENTRY, RETURN, Injection
+from .peers import Peers, Way, served
 
 
 def plain_text(peers: Peers) -> None:
