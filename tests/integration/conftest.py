@@ -5,6 +5,7 @@ nothing of it is left.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import ctypes
 import os
@@ -26,6 +27,18 @@ from .serving import Serve, Shared
 from .systemd import Listener, Manager
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+_PROJECT = Path(__file__).parents[2]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    What is tested is compiled once, where Python does not do that by itself
+    (PYTHONDONTWRITEBYTECODE): if not, each of a thousand processes compiles it anew.
+    """
+    if not hasattr(config, "workerinput"):
+        for name in ("twisted_fork", "tests"):
+            compileall.compile_dir(_PROJECT / name, quiet=2)
 
 
 @pytest.fixture(scope="session", autouse=True)

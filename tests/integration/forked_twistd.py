@@ -6,6 +6,9 @@ forks, and the fork runs the script ``twistd``: a process of its own with the co
 environment, working directory, limits, standard output and standard error, which ends as the
 script ends.  It imports our package itself, so nothing of one command is left to the next.
 
+A server can be started likewise.  Its parent in there ends at once, so it becomes a child of
+whoever started this: see the subreaper in conftest.py.
+
 It is not in all the command that a user types.  Twisted's modules are there already, the
 process has another command line in /proc, and of the variables that the interpreter itself
 reads only PYTHONPATH counts.  test_forked_twistd.py compares both; tests for which any of this
@@ -36,6 +39,8 @@ __all__ = ["FORKED", "ForkedTwistd"]
 _FORKS = b"!"
 """What comes with the descriptors of the standard streams, before a command."""
 
+_BEGINS = b"&"
+"""Likewise, before one whose end is not waited for."""
 
 _MODULES = (
     "twisted.scripts.twistd",
@@ -81,6 +86,28 @@ class ForkedTwistd:
             raise
         return subprocess.CompletedProcess(command, int(status), *output)
 
+    def start(
+        self, words: Sequence[str], cwd: Path, env: Mapping[str, str], streams: Sequence[int]
+    ) -> int:
+        """
+        Begin to run a script.
+
+        :param words: the script and its arguments.
+        :param streams: its standard output and error.
+        :returns: its pid; it is a child of this process.
+        """
+        request = {"argv": [*words], "cwd": str(cwd), "env": dict(env), "limits": None}
+        control = self._start()
+        control.settimeout(60)
+        try:
+            _send(control, _BEGINS, request, streams)
+            pid = control.recv(16)
+            assert pid, "its process has ended"
+        except BaseException:
+            self.stop()
+            raise
+        return int(pid)
+
     def _start(self) -> socket.socket:
         if self._control is None:
             self._control, theirs = socket.socketpair()
@@ -99,8 +126,7 @@ class ForkedTwistd:
         """Have a command run; all that it has written to each of its streams."""
         pipes = [os.pipe() for _ in ("stdout", "stderr")]
         try:
-            socket.send_fds(control, [_FORKS], [write for _, write in pipes])
-            control.sendall(json.dumps(request).encode() + b"\n")
+            _send(control, _FORKS, request, [write for _, write in pipes])
         finally:
             for _, write in pipes:
                 os.close(write)
@@ -132,6 +158,13 @@ class ForkedTwistd:
         self._control = self._process = None
 
 
+def _send(
+    control: socket.socket, kind: bytes, request: Mapping[str, Any], streams: Sequence[int]
+) -> None:
+    socket.send_fds(control, [kind], [*streams])
+    control.sendall(json.dumps(request).encode() + b"\n")
+
+
 FORKED = ForkedTwistd()
 """The one of this process; conftest.py stops it after all tests."""
 
@@ -153,19 +186,38 @@ def main() -> None:
     gc.freeze()
     commands = control.makefile("rb")
     while True:
-        _, streams, _, _ = socket.recv_fds(control, 1, 2)
+        kind, streams, _, _ = socket.recv_fds(control, 1, 2)
         if not streams:
             return
         command = json.loads(commands.readline())
-        pid = os.fork()
+        pid = os.fork() if kind == _FORKS else fork_orphan()
         if pid == 0:
             control.detach()
             become(command, streams)
             return
         for each in streams:
             os.close(each)
-        _, status = os.waitpid(pid, 0)
-        control.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+        if kind == _FORKS:
+            _, status = os.waitpid(pid, 0)
+            pid = os.waitstatus_to_exitcode(status)
+        control.sendall(b"%d" % pid)
+
+
+def fork_orphan() -> int:
+    """As os.fork; but the new process is not a child of this one, since its parent has ended."""
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        pid = os.fork()
+        if pid == 0:
+            return 0
+        os.write(write, b"%d" % pid)
+        os._exit(0)
+    os.close(write)
+    pid = int(os.read(read, 16))
+    os.close(read)
+    os.waitpid(parent, 0)
+    return pid
 
 
 def become(command: dict[str, Any], streams: Sequence[int]) -> None:

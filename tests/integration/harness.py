@@ -4,6 +4,7 @@ A server under test: twistd with one of our plugins, in the foreground or as a d
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest_twisted
 
-from .commands import HERE, Unprivileged, environment, through, twistd
+from .commands import HERE, Unprivileged, environment, through, twistd, variables
+from .forked_twistd import FORKED
 from .processes import children, descriptors, state, wait_until, zombies
 from .server_process import ServerProcess
 from .steering import Steering
@@ -40,6 +42,8 @@ class Server(ServerProcess):
         module's name begins with a dot.
     :param program: with its arguments.  The reactor process itself executes it, without
         template and spares, unless *launcher* says otherwise.
+    :param application: the file of one, which twistd runs in the place of our plugin; it is given
+        no options.
     :param env: what the server has besides in its environment.
     :param listen: its endpoints.
     :param before: a command that becomes the server, such as ``limited``.
@@ -49,6 +53,9 @@ class Server(ServerProcess):
     :param noisy: *before* writes to standard error.
     :param wrap: makes another command of that of twistd, without its arguments.
     :param steered: its clock can be moved: see *advance*.
+    :param forked: it is a fork of a process that has imported Twisted, see forked_twistd.py, for
+        tests that take very many servers; but for what must be a command: a daemon, one with
+        another *before* it, one of another user.
     :ivar was_ready: it has been, so it is known what it has when it is idle.
     :ivar idle_children: those that an idle server has: its template and its spares.
     """
@@ -60,6 +67,7 @@ class Server(ServerProcess):
         more_options: Sequence[str] = (),
         handler: str = "",
         program: Sequence[str] = (),
+        application: Path | None = None,
         env: Mapping[str, str] | None = None,
         listen: Sequence[str] = (LOOPBACK,),
         reactor: str = "",
@@ -72,6 +80,7 @@ class Server(ServerProcess):
         launcher: str = "",
         wrap: Callable[[list[str]], list[str]] = list,
         steered: bool = False,
+        forked: bool = False,
     ) -> None:
         self.launcher = launcher or ("spawn" if program else "fork")
         if spares is None:
@@ -81,19 +90,24 @@ class Server(ServerProcess):
         self.was_ready = False
         self._noisy = noisy
         self._daemon = daemon
+        self._forked = forked and not (daemon or before or user)
+        self._env = env or {}
         self._steering = Steering(folder) if steered else None
         command = list(before)
         if user is not None:
             command += ["env", *(f"{name}={value}" for name, value in (env or {}).items())]
-        elif handler or program or env:
+        elif (handler or program or env) and not self._forked:
             command += environment(**(env or {}))
         command += self._twistd(user, reactor, root_starts_it, wrap)
-        command += ["forkserve" if handler or program else "forkecho"]
-        command += [f"--launcher={self.launcher}", f"-s{spares}"]
-        command += [word for endpoint in listen for word in ("-l", endpoint)]
-        if handler:
-            command += ["--handler", handler[1:] if handler[0] == "." else f"served.{handler}"]
-        command += [*options, *more_options, *(("--", *program) if program else ())]
+        if application is not None:
+            command += ["--python", str(application)]
+        else:
+            command += ["forkserve" if handler or program else "forkecho"]
+            command += [f"--launcher={self.launcher}", f"-s{spares}"]
+            command += [word for endpoint in listen for word in ("-l", endpoint)]
+            if handler:
+                command += ["--handler", handler[1:] if handler[0] == "." else f"served.{handler}"]
+            command += [*options, *more_options, *(("--", *program) if program else ())]
         popen: dict[str, Any] = {}
         if user is not None:
             popen = {"env": user.environment} if root_starts_it else user.popen
@@ -122,6 +136,11 @@ class Server(ServerProcess):
         )
 
     def _start(self, command: list[str], popen: dict[str, Any]) -> int:
+        if self._forked:
+            with self.log_file.open("ab") as log, self.stderr_file.open("ab") as stderr:
+                environ = {**os.environ, **variables(**self._env)}
+                streams = (log.fileno(), stderr.fileno())
+                return FORKED.start(command[1:], self.folder, environ, streams)
         if not self._daemon:
             return super()._start(command, popen)
         ended = subprocess.run(command, capture_output=True, **popen)
@@ -147,6 +166,12 @@ class Server(ServerProcess):
 
         return wait_until(enough, f"{pattern} in the log:\n", tell=self.log)[0]
 
+    def advance_idle(self, seconds: float, serving: int = 0, missing: int = 0) -> None:
+        """Likewise, but wait before until nobody has anything to do: the spares wait, of whom so
+        many may be missing, and so many children serve."""
+        self._wait_until_asleep(lambda own: own >= self.idle_children + serving - missing)
+        self.advance(seconds)
+
     # Its processes
 
     def wait_until_ready(self) -> None:
@@ -165,7 +190,7 @@ class Server(ServerProcess):
 
     def wait_until_idle(self, serving: int = 0) -> dict[int, str]:
         """
-        So many children serve, every spare waits, and all of them sleep.
+        So many children serve, every spare waits, and all of them sleep, or are stopped.
 
         :returns: the descriptors that are open then.
         """
@@ -179,7 +204,7 @@ class Server(ServerProcess):
             own = children(self.pid)
             if not enough(len(own)):
                 return None
-            if any(state(pid) != "S" for pid in [self.pid, *own]):
+            if any(state(pid) not in ("S", "T") for pid in [self.pid, *own]):
                 return None
             return own, descriptors(self.pid)
 
@@ -199,8 +224,7 @@ class Server(ServerProcess):
         ten seconds where a child lives on that is one too many, unless the clock can be moved.
         """
         if self._steering is not None:
-            self._wait_until_asleep(lambda own: own >= self.idle_children)
-            self.advance(_QUIET)
+            self.advance_idle(_QUIET)
         wait_until(
             lambda: len(self.wait_until_idle()) == self._descriptors_before,
             f"{self._descriptors_before} descriptors, not ",

@@ -88,11 +88,11 @@ class Serve:
 
     :param folder: where they are, each in one of its own.
     :param shared: those that other tests have as well.
-    :ivar wrap: makes another command of that of each twistd.
+    :ivar defaults: arguments of each server of the test's own, where it is given no others.
     """
 
     def __init__(self, folder: Path, shared: Shared) -> None:
-        self.wrap: Callable[[list[str]], list[str]] | None = None
+        self.defaults: dict[str, Any] = {}
         self._folder = folder
         self._shared = shared
         self._own: list[Server] = []
@@ -117,9 +117,7 @@ class Serve:
         place.mkdir()
         if user := more.get("user"):
             shutil.chown(place, user.uid, user.uid)
-        if self.wrap is not None:
-            more.setdefault("wrap", self.wrap)
-        server = Server(place, *options, **more)
+        server = Server(place, *options, **{**self.defaults, **more})
         self._own.append(server)
         _reap_the_daemons_parent(server)
         return server

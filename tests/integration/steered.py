@@ -16,18 +16,30 @@ import sys
 import time
 from typing import Any
 
-_monotonic = time.monotonic
-_moved_by = 0.0
-_moves: list[tuple[float, float]] = []
-"""When it was moved, by the clock that nobody moves, and by how much."""
+
+class Clock:
+    """
+    What this process takes for the monotonic clock.
+
+    :ivar real: the one that nobody moves.
+    :ivar moves: when it was moved, by that one, and by how much.
+    """
+
+    def __init__(self) -> None:
+        self.real = time.monotonic
+        self.moves: list[tuple[float, float]] = []
+        self._moved_by = 0.0
+
+    def __call__(self) -> float:
+        return self.real() + self._moved_by
+
+    def move(self, seconds: float) -> None:
+        """Forward."""
+        self._moved_by += seconds
+        self.moves.append((self.real(), seconds))
 
 
-def moved() -> float:
-    """What this process takes for the time."""
-    return _monotonic() + _moved_by
-
-
-time.monotonic = moved
+clock = time.monotonic = Clock()
 _, path, *sys.argv = sys.argv
 
 # imported only now: others keep the function that they find
@@ -48,13 +60,13 @@ it that none goes so soon after a move."""
 def moved_idle(traffic: Traffic) -> float | None:
     """What this process takes for the time since a connection's last byte."""
     before = seconds = None
-    while before is None or _monotonic() - before > _TICK / 3:  # it had to wait for a processor
-        before = _monotonic()
+    while before is None or clock.real() - before > _TICK / 3:  # it had to wait for a processor
+        before = clock.real()
         seconds = _idle(traffic)
     if seconds is None:
         return None
     last = before - seconds - _TICK
-    return seconds + sum(by for when, by in _moves if when > last)
+    return seconds + sum(by for when, by in clock.moves if when > last)
 
 
 setattr(Traffic, "idle", moved_idle)  # noqa: B010 - it is declared to be a method
@@ -66,9 +78,7 @@ class Steering(DatagramProtocol):
     noisy = False
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        global _moved_by
-        _moved_by += float(datagram)
-        _moves.append((_monotonic(), float(datagram)))
+        clock.move(float(datagram))
         # what is due has been done when this is
         reactor.callLater(0, self._answer, addr)
 

@@ -125,6 +125,17 @@ def test_a_command_that_is_killed_is_told_as_killed(folder: Path) -> None:
     assert ended.returncode == -signal.SIGKILL
 
 
+def test_a_server_that_is_started_is_a_child_of_ours(folder: Path) -> None:
+    words = [twistd()[-1], "-n", "forkecho", "--no-such-option"]
+    streams = [(folder / name).open("wb") for name in ("stdout", "stderr")]
+    pid = FORKED.start(words, folder, variables(), [each.fileno() for each in streams])
+    for each in streams:
+        each.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert (folder / "stdout").read_bytes() == b""
+    assert "no-such-option" in (folder / "stderr").read_text()
+
+
 @pytest.fixture
 def another() -> Iterator[ForkedTwistd]:
     """One that is the test's own."""

@@ -30,7 +30,7 @@ def serve(serve: Serve, folder: Path) -> Iterator[Serve]:
         reports.append(folder / f"away-{len(reports)}")
         return metered(twistd, reports[-1])
 
-    serve.wrap = wrap
+    serve.defaults = {"wrap": wrap, "forked": True}
     yield serve
     serve.finish()
     for report in reports:

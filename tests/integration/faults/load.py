@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.integration.clients import Crowd, read
+from tests.integration.clients import Connection, Crowd, read
 from tests.integration.harness import Server
 from tests.integration.processes import DEADLINE, children, descendants, state, until, wait_until
 
@@ -40,7 +40,7 @@ class Books:
         self.made = 0
         self._crowds: list[Crowd] = []
 
-    def connect(self, source: str | None = None) -> socket.socket:
+    def connect(self, source: str | None = None) -> Connection:
         """A connection that counts, from a loopback address of one's own if need be."""
         connection = self.server.connect(source)
         self.made += 1
@@ -93,11 +93,6 @@ def order(connection: socket.socket, fault: str) -> None:
     connection.sendall(b"!" + fault.encode())
 
 
-def peer_of(connection: socket.socket) -> str:
-    """As the log has it."""
-    return "{}:{}".format(*connection.getsockname())
-
-
 def read_quietly(connection: socket.socket, size: int = 1 << 20) -> bytes:
     """What comes until the end, be it a good one or a reset."""
     data = b""
@@ -119,13 +114,6 @@ async def gone(pid: int) -> None:
     from twisted.internet import reactor
 
     await until(reactor, lambda: state(pid) == "", f"the end of process {pid}")
-
-
-async def stopped(*pids: int) -> None:
-    """Processes have been stopped."""
-    from twisted.internet import reactor
-
-    await until(reactor, lambda: {*map(state, pids)} == {"T"}, "stopped processes")
 
 
 def reap_orphans(before: set[int], patience: float = DEADLINE) -> None:
@@ -153,7 +141,7 @@ def resident(pid: int) -> int:
 
 
 @contextmanager
-def closing(connections: list[socket.socket]) -> Iterator[list[socket.socket]]:
+def closing(connections: list[Connection]) -> Iterator[list[Connection]]:
     """Close them all at the end of a block."""
     try:
         yield connections
@@ -169,11 +157,9 @@ __all__ = [
     "family",
     "gone",
     "order",
-    "peer_of",
     "read",
     "read_quietly",
     "reap_orphans",
     "resident",
-    "stopped",
     "threaded",
 ]

@@ -11,9 +11,9 @@ import os
 import runpy
 import struct
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic, thread_time  # not those that steered.py moves
 from typing import Any, NamedTuple
 
 __all__ = ["Away", "metered", "read_meter"]
@@ -64,9 +64,9 @@ class _Meter:
 
     def poll(self, *arguments: Any) -> Any:
         if self._wall:
-            self._measure(Away(time.monotonic() - self._wall, time.thread_time() - self._cpu))
+            self._measure(Away(monotonic() - self._wall, thread_time() - self._cpu))
         happened = self._poll(*arguments)
-        self._cpu, self._wall = time.thread_time(), time.monotonic()
+        self._cpu, self._wall = thread_time(), monotonic()
         return happened
 
     def _measure(self, away: Away) -> None:

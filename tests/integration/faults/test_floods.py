@@ -10,14 +10,17 @@ import signal
 
 import pytest
 
-from tests.integration.clients import ask, read, read_to_end
+from tests.integration.clients import Connection, ask, read, read_to_end, unread
 from tests.integration.harness import with_twisted
-from tests.integration.processes import children, wait_until
+from tests.integration.processes import children, descendants, state, wait_until
 from tests.integration.serving import Serve, python_program
 
 from .load import Books, closing, order, read_quietly, reap_orphans, threaded
 
 HANDLER = ".faults.handlers:obeys"
+
+LIMIT, GRACE = 600.0, 1.0
+"""Seconds by a clock that is moved only when nobody but those whom the limit is for is served."""
 
 
 @with_twisted
@@ -60,13 +63,15 @@ async def test_descendants_that_write_a_byte_at_a_time_while_children_crash(serv
 
 
 def test_programs_that_flood_standard_error(serve: Serve) -> None:
-    options = ("--session-timeout=1", "--grace=1")
-    server = serve(*options, program=["/bin/sh", "-c", "exec yes >&2"])
+    options = (f"--session-timeout={LIMIT}", f"--grace={GRACE}")
+    server = serve(*options, program=["/bin/sh", "-c", "exec yes >&2"], steered=True)
     with closing([server.connect() for _ in range(12)]) as connections:
+        server.wait_for("handed over", 12)
+        server.wait_for("children wrote too much: .* bytes of standard error not logged")
+        server.advance(LIMIT)
         for connection in connections:
             assert read_to_end(connection) == b""
     server.wait_for("child ended peer=.* limit=session-timeout", 12)
-    server.wait_for("children wrote too much: .* bytes of standard error not logged")
     assert server.log_file.stat().st_size < 10_000_000
 
 
@@ -111,18 +116,38 @@ def test_flags_that_a_child_leaves_behind_are_not_those_of_the_next(
 )
 @with_twisted
 async def test_fork_bombs(serve: Serve, options: tuple[str, ...]) -> None:
-    server = serve("--session-timeout=2", "--grace=1", *options, handler=HANDLER)
+    limits = (f"--session-timeout={LIMIT}", f"--grace={GRACE}")
+    server = serve(*limits, *options, handler=HANDLER, steered=True)
     before = children(os.getpid())
     books = Books(server)
-    async with books.crowd(10):
-        with closing([books.connect() for _ in range(3)]) as bombs:
+    with closing([books.connect() for _ in range(3)]) as bombs:
+        async with books.crowd(10) as crowd:
             for connection in bombs:
                 order(connection, "forks_without_end")
             for connection in bombs:
-                await threaded(read_quietly, connection)
-            await server.logs("child ended peer=.* limit=session-timeout", 3)
+                child = server.child_of(connection)
+                await threaded(_wait_until_it_forks_no_more, connection, child)
+            await crowd.next_round()
+        server.advance_idle(LIMIT, serving=len(bombs))
+        server.advance(GRACE)
+        for connection in bombs:
+            read_quietly(connection)
+            server.wait_for("child ended PEER .* limit=session-timeout", of=connection)
+    async with books.crowd(10):
+        pass
     books.check()
     reap_orphans(before)
+
+
+def _wait_until_it_forks_no_more(connection: Connection, pid: int) -> None:
+    """It has read its order, and it and all that it has forked wait for the connection's end."""
+
+    def waits() -> bool:
+        own = {pid, *descendants(pid)}
+        asleep = unread(connection) == 0 and {*map(state, own)} == {"S"}
+        return asleep and own == {pid, *descendants(pid)}
+
+    wait_until(waits, f"{pid} forks no more")
 
 
 @with_twisted

@@ -6,25 +6,27 @@ no other connection notices.
 from __future__ import annotations
 
 import os
-import re
-import socket
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.clients import ask, read, read_to_end
-from tests.integration.commands import environment
 from tests.integration.harness import LOOPBACK, Server, with_twisted
 from tests.integration.processes import children, descriptors, ticks, wait_until
 from tests.integration.serving import Serve
 
-from .load import Books, closing, gone, order, peer_of, read_quietly, reap_orphans, threaded
+from .load import Books, closing, gone, order, read_quietly, reap_orphans, threaded
 
 HANDLER = ".faults.handlers:obeys"
 
-LIMITS = ("--memory=200M", "--cpu-seconds=1", "--session-timeout=20", "--grace=1")
+LIMIT, GRACE = 600.0, 1.0
+"""Seconds by a clock that is moved only when nobody but those whom the limit is for is served."""
+
+SOON = 1.0
+"""Seconds after which children have another standard error than one that was shut down."""
+
+LIMITS = ("--memory=200M", "--cpu-seconds=1", f"--session-timeout={LIMIT}", f"--grace={GRACE}")
 
 ENDINGS = {
     "raises": r"exit=1 ",
@@ -38,39 +40,50 @@ ENDINGS = {
     "recurses": r"exit=1 ",
     "recurses_in_c": r"(?:signal=SIGSEGV|exit=1) ",
     "allocates": r"exit=250 .* limit=memory",
-    # a second of CPU time may take long where others want the CPU too
-    "spins": r"signal=\w+ .* limit=(?:cpu-seconds|session-timeout)",
-    "sleeps": r"signal=SIGTERM .* limit=session-timeout",
-    "ignores_sigterm": r"signal=SIGKILL .* limit=session-timeout",
-    "blocks_signals": r"signal=SIGKILL .* limit=session-timeout",
-    "resists_in_company": r"signal=SIGKILL .* limit=session-timeout",
+    "spins": r"signal=\w+ .* limit=cpu-seconds",
     "closes_everything": r"exit=\d+ ",
     "sends_descriptors": r"exit=0 ",
 }
 """What a handler does, and how its child ends."""
 
+ENDLESS = {
+    "sleeps": r"signal=SIGTERM .* limit=session-timeout",
+    "ignores_sigterm": r"signal=SIGKILL .* limit=session-timeout",
+    "blocks_signals": r"signal=SIGKILL .* limit=session-timeout",
+    "resists_in_company": r"signal=SIGKILL .* limit=session-timeout",
+}
+"""Likewise, where nothing but its time ends it."""
 
-def _ends(server: Server, connection: socket.socket, how: str) -> str:
-    return rf"child ended peer={re.escape(peer_of(connection))} pid=\d+ {how}"
+
+def _ends(how: str) -> str:
+    return rf"child ended PEER pid=\d+ {how}"
 
 
 @with_twisted
 async def test_whatever_handlers_do_nobody_else_notices(serve: Serve, launcher: str) -> None:
     size = 30 if launcher == "fork" else 6
-    server = serve(*LIMITS, handler=HANDLER, launcher=launcher)
+    server = serve(*LIMITS, handler=HANDLER, launcher=launcher, steered=True)
     server.expects_traceback = True
     before = children(os.getpid())
     books = Books(server)
-    async with books.crowd(size):
-        with closing([books.connect() for _ in ENDINGS]) as victims:
-            ended = {}
-            for (fault, how), victim in zip(ENDINGS.items(), victims, strict=True):
+    faults = {**ENDINGS, **ENDLESS}
+    with closing([books.connect() for _ in faults]) as connections:
+        victims = dict(zip(faults, connections, strict=True))
+        async with books.crowd(size) as crowd:
+            for fault, victim in victims.items():
                 order(victim, fault)
-                ended[fault] = _ends(server, victim, how)
-            for pattern in ended.values():
-                await server.logs(pattern)
-            for victim in victims:
-                read_quietly(victim)
+            for fault in ENDINGS.keys() - {"spins"}:
+                await server.logs(_ends(ENDINGS[fault]), of=victims[fault])
+            await crowd.next_round()
+        server.wait_for(_ends(ENDINGS["spins"]), of=victims["spins"])
+        server.advance_idle(LIMIT, serving=len(ENDLESS))
+        server.wait_for(_ends(ENDLESS["sleeps"]), of=victims["sleeps"])
+        server.advance_idle(GRACE, serving=len(ENDLESS) - 1)
+        async with books.crowd(size):
+            for fault, how in ENDLESS.items():
+                await server.logs(_ends(how), of=victims[fault])
+        for victim in connections:
+            read_quietly(victim)
     books.check()
     reap_orphans(before)
 
@@ -85,7 +98,7 @@ async def test_descendants_may_keep_the_connection_when_their_child_has_ended(
         for fault in ("forks_and_leaves", "escapes"):
             with books.connect() as victim:
                 order(victim, fault)
-                await server.logs(_ends(server, victim, "exit=0"))
+                await server.logs(_ends("exit=0"), of=victim)
                 holder = int(await threaded(victim.recv, 20))
                 # the child has ended, its descendant lives, and is nobody's zombie then
                 assert holder not in children(server.pid)
@@ -156,15 +169,18 @@ def _is_heard_again(server: Server, books: Books) -> None:
 async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_busy(
     serve: Serve,
 ) -> None:
-    server = serve(handler=HANDLER)
+    server = serve(handler=HANDLER, steered=True)
     server.expects_traceback = True
     template = server.template()
     books = Books(server)
-    async with books.crowd():
+    async with books.crowd() as crowd:
         with books.connect() as victim:
             order(victim, "shuts_stderr_down")
             assert await threaded(read, victim, 4) == b"done"
-        await server.logs("standard error shut down by a child: made anew")
+        await crowd.next_round()
+    server.advance_idle(SOON)
+    server.wait_for("standard error shut down by a child: made anew")
+    async with books.crowd():
         await threaded(_is_heard_again, server, books)
     books.check()
     assert server.template() == template
@@ -174,23 +190,11 @@ async def test_standard_error_that_a_child_shuts_down_does_not_keep_the_reactor_
     assert ticks(server.pid) - before < 20
 
 
-_AN_APPLICATION = """
-import os, sys
-words = sys.argv[1:]
-words[words.index("forkecho"):] = ["--python", os.environ["APPLICATION"]]
-os.execv(words[0], words)
-"""
-
-
 @pytest.fixture
 def listening(serve: Serve) -> Server:
     """A server whose application listens to the messages of handlers."""
     application = Path(__file__).with_name("listening.py")
-    before = [
-        *environment(APPLICATION=str(application), LISTEN=LOOPBACK),
-        *(sys.executable, "-c", _AN_APPLICATION),
-    ]
-    return serve(before=before)
+    return serve(application=application, env={"LISTEN": LOOPBACK})
 
 
 @with_twisted
@@ -214,7 +218,7 @@ async def test_a_child_is_given_no_more_connections_than_it_may_serve(listening:
         with books.connect() as victim:
             order(victim, "wants_more")
             assert await threaded(read, victim, 4) == b"done"
-            await listening.logs(r"child broke the rules pid=\d+ peer=\S+ reason=.*: killed")
+            await listening.logs(r"child broke the rules pid=\d+ PEER reason=.*: killed", of=victim)
     assert "without serving" not in listening.log()
     books.check()
 
@@ -225,7 +229,7 @@ async def test_a_child_that_babbles_is_killed(listening: Server) -> None:
     async with books.crowd():
         with books.connect() as victim:
             order(victim, "babbles")
-            await listening.logs(_ends(listening, victim, "signal=SIGKILL"))
+            await listening.logs(_ends("signal=SIGKILL"), of=victim)
             assert await threaded(read_to_end, victim) == b""
     books.check()
 
@@ -238,7 +242,7 @@ def test_descriptors_sent_with_standard_error_are_not_kept(serve: Serve) -> None
         order(victim, "sends_descriptors")
         assert read(victim, 4) == b"done"
         server.wait_for("child wrote pid=.*: with descriptors")
-        server.wait_for(_ends(server, victim, "exit=0"))
+        server.wait_for(_ends("exit=0"), of=victim)
     server.wait_until_idle()
     assert len(descriptors(server.pid)) <= before
     books.check()

@@ -7,19 +7,26 @@ from __future__ import annotations
 import random
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
-from tests.integration.clients import ask, read, read_to_end, reset, talk
+from tests.integration.clients import Connection, ask, read, read_to_end, reset, talk, unread
 from tests.integration.harness import with_twisted
-from tests.integration.processes import descriptors, ticks
+from tests.integration.processes import descriptors, state, ticks, wait_until
 from tests.integration.serving import Serve
 
-from .load import Books, closing, order, threaded
+from .load import Books, closing, order, read_quietly, threaded
 
 HANDLER = ".faults.handlers:obeys"
 
 SILENT = 500
+
+MOST = 64 * 1024 * 1024
+"""Bytes that cannot be on their way between two processes."""
+
+LIMIT, GRACE = 600.0, 1.0
+"""Seconds by a clock that is moved only when nobody but those whom the limit is for is served."""
 
 
 @with_twisted
@@ -43,15 +50,15 @@ async def test_peers_that_connect_and_say_nothing(serve: Serve) -> None:
 
 
 @with_twisted
-async def test_peers_that_say_nothing_until_they_are_sent_away(
-    serve: Serve,
-) -> None:
-    server = serve("--idle-timeout=3", "--max-children=100")
+async def test_peers_that_say_nothing_until_they_are_sent_away(serve: Serve) -> None:
+    server = serve(f"--idle-timeout={LIMIT}", "--max-children=110", steered=True)
     books = Books(server)
-    async with books.crowd(10):
-        with closing([]) as silent:
+    with closing([]) as silent:
+        async with books.crowd(10):
             for _ in range(100):
                 silent.append(await threaded(books.connect))
+        server.advance_idle(LIMIT, serving=100)
+        async with books.crowd(10):
             for connection in silent:
                 assert await threaded(read_to_end, connection) == b""
     books.check()
@@ -60,14 +67,14 @@ async def test_peers_that_say_nothing_until_they_are_sent_away(
 
 @with_twisted
 async def test_a_peer_that_sends_a_byte_now_and_then(serve: Serve) -> None:
-    server = serve("--idle-timeout=8")
+    server = serve(f"--idle-timeout={LIMIT}", steered=True)
     books = Books(server)
-    async with books.crowd():
-        with books.connect() as slow:
-            for letter in (b"s", b"l", b"o", b"w"):
+    with books.connect() as slow:
+        for letter in (b"s", b"l", b"o", b"w"):
+            async with books.crowd():
                 slow.sendall(letter)
                 assert await threaded(read, slow, 1) == letter.upper()
-                await threaded(time.sleep, 2.5)
+            server.advance_idle(0.3 * LIMIT, serving=1)
     assert "limit reached" not in server.log()
     books.check()
 
@@ -97,9 +104,10 @@ async def test_resets_in_mid_answer(serve: Serve, launcher: str) -> None:
     server.expects_traceback = True
     books = Books(server)
     async with books.crowd(30 if launcher == "fork" else 6):
-        for _ in range(20):
-            victim = await threaded(books.connect)
+        victims = [await threaded(books.connect) for _ in range(20)]
+        for victim in victims:
             order(victim, "answers_slowly")
+        for victim in victims:
             assert await threaded(read, victim, 100_000) == b"y" * 100_000
             reset(victim)
     books.check()
@@ -135,24 +143,43 @@ def _ask_while_reading(address: tuple[str, int], question: bytes) -> bytes:
 
 @with_twisted
 async def test_a_peer_that_sends_much_and_reads_nothing(serve: Serve) -> None:
-    server = serve("--session-timeout=4", "--grace=1")
+    options = (f"--session-timeout={LIMIT}", f"--grace={GRACE}")
+    server = serve(*options, steered=True)
     books = Books(server)
-    sent = 0
-    async with books.crowd():
-        with books.connect() as greedy:
+    with books.connect() as greedy:
+        async with books.crowd():
             child = server.child_of(greedy)
-            greedy.settimeout(1)
-            try:
-                while sent < 64 * 1024 * 1024:
-                    sent += await threaded(greedy.send, b"g" * 65536)
-            except (TimeoutError, ConnectionError):  # or the limit came first
-                pass
+            sent = await threaded(_send_until_nobody_reads, greedy, child)
             # nobody stores what is not read: not the child, not the reactor process
-            assert sent < 64 * 1024 * 1024
-            await server.logs(rf"child ended peer=\S+ pid={child} .* limit=session-timeout")
-            memory = server.find(rf"child ended peer=\S+ pid={child} .* memory=(\d+)K")
-            assert int(memory[0][0]) < 64 * 1024
+            assert sent < MOST
+        server.advance_idle(LIMIT, serving=1)
+        server.advance(GRACE)
+        how = rf"child ended PEER pid={child} .* memory=(\d+)K limit=session-timeout"
+        (memory,) = server.wait_for(how, of=greedy)
+        assert int(memory) < 64 * 1024
+    async with books.crowd():
+        pass
     books.check()
+
+
+def _send_until_nobody_reads(connection: Connection, child: int) -> int:
+    """
+    Send as long as *child* reads: until it sleeps though there is something to read.
+
+    :returns: bytes that were sent, MOST or more if it reads on and on.
+    """
+    connection.setblocking(False)
+    sent = 0
+
+    def is_stuck() -> bool:
+        nonlocal sent
+        with suppress(BlockingIOError):
+            while sent < MOST:
+                sent += connection.send(b"g" * 65536)
+        return sent >= MOST or (state(child) == "S" and unread(connection) > 0)
+
+    wait_until(is_stuck, "a child that reads no more")
+    return sent
 
 
 @with_twisted
@@ -194,18 +221,11 @@ async def test_a_flood_of_one_source_leaves_room_for_others(serve: Serve, when_f
             talk(connection)
         with closing([books.connect("127.9.9.9") for _ in range(100)]) as more:
             for connection in more:
-                assert await threaded(_read_quietly, connection) in (b"", b"go away")
+                assert await threaded(read_quietly, connection) in (b"", b"go away")
         async with books.crowd(3):
             pass
     found = books.check()
     assert found["refused"] == 100
-
-
-def _read_quietly(connection: socket.socket) -> bytes:
-    try:
-        return read_to_end(connection)
-    except ConnectionResetError:
-        return b""
 
 
 @with_twisted

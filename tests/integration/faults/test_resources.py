@@ -121,9 +121,10 @@ async def test_the_disk_is_full_under_the_log(
     make_room = tiny_disk()
     # whatever is left of the last page
     async with books.crowd() as crowd:
-        for _ in range(20):
+        size = -1
+        while size != server.log_file.stat().st_size:
+            size = server.log_file.stat().st_size
             await crowd.next_round()
-        size = server.log_file.stat().st_size
         for _ in range(5):
             await crowd.next_round()
         assert server.log_file.stat().st_size == size, "the disk is full"

@@ -12,16 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clients import ask, read_to_end, talk
+from tests.integration.clients import ask, read, read_to_end, talk
 from tests.integration.harness import Server, with_twisted
-from tests.integration.processes import children, state, until, wait_until
+from tests.integration.processes import children, state, stop, until
 from tests.integration.serving import Serve
 
-from .load import Books, closing, reap_orphans, stopped, threaded
+from .load import Books, closing, reap_orphans, threaded
 
 KILL, STOP, SEGV = signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV
 
 HANDLER = ".faults.handlers:obeys"
+
+LIMIT, GRACE = 600.0, 1.0
+"""Seconds by a clock that is moved only when nobody but those whom the limit is for is served."""
+
+CRASHES = 5.0
+"""Seconds at most without new spares after those that there were have been killed."""
+
+STUCK = 5.0
+"""Seconds after which the server looks whether anybody does not do what it was asked for."""
 
 
 @with_twisted
@@ -41,36 +50,40 @@ async def test_signals_to_serving_children(
             await crowd.next_round()
             for victim, pid in zip(victims[:-1], pids[:-1], strict=True):
                 assert await threaded(read_to_end, victim) == b""
-                await server.logs(rf"child ended peer=\S+ pid={pid} signal={number.name} ")
+                await server.logs(rf"child ended PEER pid={pid} signal={number.name} ", of=victim)
             await threaded(talk, victims[-1], b"still here")
     books.check()
 
 
 @with_twisted
 async def test_a_serving_child_that_is_stopped(serve: Serve, launcher: str) -> None:
-    server = serve("--session-timeout=20", "--grace=1", handler=HANDLER, launcher=launcher)
+    options = (f"--session-timeout={LIMIT}", f"--grace={GRACE}")
+    server = serve(*options, handler=HANDLER, launcher=launcher, steered=True)
     books = Books(server)
-    async with books.crowd(30 if launcher == "fork" else 6) as crowd:
-        with books.connect() as continued, books.connect() as victim:
+    with books.connect() as continued, books.connect() as victim:
+        async with books.crowd(30 if launcher == "fork" else 6) as crowd:
             for connection in (continued, victim):
                 await threaded(talk, connection)
             pids = [server.child_of(connection) for connection in (continued, victim)]
-            for pid in pids:
-                os.kill(pid, STOP)
-            await stopped(*pids)
+            stop(*pids)
             await crowd.next_round()
             os.kill(pids[0], signal.SIGCONT)
             await threaded(talk, continued, b"goes on")
             continued.close()
-            # a time limit ends even a child that cannot obey
-            await server.logs(rf"child ended peer=\S+ pid={pids[1]} .* limit=session-timeout")
+        # a time limit ends even a child that cannot obey
+        server.wait_for("child ended PEER ", of=continued)
+        server.advance_idle(LIMIT, serving=1)
+        server.advance(GRACE)
+        server.wait_for(rf"child ended PEER pid={pids[1]} .* limit=session-timeout", of=victim)
+    async with books.crowd(30 if launcher == "fork" else 6):
+        pass
     books.check()
 
 
 @with_twisted
 @pytest.mark.parametrize("number", [KILL, SEGV], ids=["kill", "segv"])
 async def test_signals_to_spares(serve: Serve, launcher: str, number: signal.Signals) -> None:
-    server = serve(launcher=launcher, spares=4)
+    server = serve(launcher=launcher, spares=4, steered=True)
     server.expects_retries = True
     books = Books(server)
     async with books.crowd(30 if launcher == "fork" else 6) as crowd:
@@ -80,6 +93,7 @@ async def test_signals_to_spares(serve: Serve, launcher: str, number: signal.Sig
                     _signal_a_spare(pid, number)
             await crowd.next_round()
     books.check()
+    server.advance_idle(CRASHES, missing=4)
 
 
 def _signal_a_spare(pid: int, number: signal.Signals) -> None:
@@ -105,24 +119,34 @@ def _serves(pid: int) -> bool:
 
 @with_twisted
 async def test_spares_that_are_stopped(serve: Serve) -> None:
-    server = serve(spares=3)
+    server = serve(spares=3, steered=True)
     server.expects_retries = True
     books = Books(server)
     pids = server.spares()
-    for pid in pids:
-        os.kill(pid, STOP)
-    await stopped(*pids)
-    async with books.crowd(10) as crowd:
-        await crowd.next_round()
+    stop(*pids)
+    with closing([books.connect() for _ in pids]) as waiting:
+        for connection in waiting:
+            connection.sendall(b"hello")
+        async with books.crowd(10) as crowd:
+            await crowd.next_round()
+        server.advance_idle(STUCK, serving=len(pids))
         for pid in pids:
-            await server.logs(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed")
-            await server.logs(rf"without serving peer=\S+ pid={pid} .*: handed over anew")
+            server.advance_until(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed", STUCK)
+        for connection in waiting:
+            assert await threaded(read, connection, 5) == b"HELLO"
+            server.wait_for(r"without serving PEER pid=\d+ .*: handed over anew", of=connection)
+    for pid in pids:
+        assert len(server.find(rf"without serving peer=\S+ pid={pid} ")) == 1
+    async with books.crowd(10):
+        pass
     books.check()
 
 
 @with_twisted
 async def test_signals_to_the_template(serve: Serve) -> None:
-    server = serve()
+    from twisted.internet import reactor
+
+    server = serve(steered=True)
     books = Books(server)
     with books.connect() as bystander:
         talk(bystander)
@@ -130,6 +154,10 @@ async def test_signals_to_the_template(serve: Serve) -> None:
             for times, number in enumerate((KILL, SEGV, STOP), 1):
                 pid = server.template()
                 os.kill(pid, number)
+                if number == STOP:
+                    # who is left besides the bystander's child: all others wait for it
+                    await until(reactor, lambda: len(children(server.pid)) == 2, "it, and one more")
+                    server.advance_until(rf"template stuck pid={pid}\b", STUCK)
                 name = KILL.name if number == STOP else number.name
                 await server.logs(rf"template ended pid={pid} signal={name}: replaced in")
                 await server.logs("template ready", times + 1)
@@ -177,34 +205,29 @@ async def test_template_spares_and_children_all_at_once(serve: Serve) -> None:
 
 @with_twisted
 async def test_when_the_reactor_process_is_killed_busy_children_finish(
-    folder: Path, nobody_left: None, launcher: str
+    serve: Serve, launcher: str
 ) -> None:
     from twisted.internet import reactor
 
     before = children(os.getpid())
-    server = Server(folder, spares=3, launcher=launcher)
-    try:
-        server.wait_until_ready()
-        books = Books(server)
-        with closing([books.connect() for _ in range(20)]) as busy:
-            for connection in busy:
-                talk(connection)
-            serving = {server.child_of(connection) for connection in busy}
-            server.wait_until_idle(serving=len(busy))
-            own = children(server.pid)
-            idle = own - serving
-            server.kill(KILL)
-            await until(reactor, server.is_over, "the server's end")
-            await until(reactor, lambda: _ended(idle), "the end of template and spares")
-            for connection in busy:
-                talk(connection, b"still served")
-        reap_orphans(before)
-        assert {*map(state, own)} == {""}
-        assert server.exit_status == -KILL
-    finally:
-        if not server.is_over():
-            server.kill(KILL)
-            wait_until(server.is_over, "the end")
+    server = serve.application(Server, spares=3, launcher=launcher)
+    server.wait_until_ready()
+    books = Books(server)
+    with closing([books.connect() for _ in range(20)]) as busy:
+        for connection in busy:
+            talk(connection)
+        serving = {server.child_of(connection) for connection in busy}
+        server.wait_until_idle(serving=len(busy))
+        own = children(server.pid)
+        idle = own - serving
+        server.kill(KILL)
+        await until(reactor, server.is_over, "the server's end")
+        await until(reactor, lambda: _ended(idle), "the end of template and spares")
+        for connection in busy:
+            talk(connection, b"still served")
+    reap_orphans(before)
+    assert {*map(state, own)} == {""}
+    assert server.exit_status == -KILL
 
 
 def _ended(pids: set[int]) -> bool:
@@ -216,13 +239,11 @@ def _ended(pids: set[int]) -> bool:
 
 
 @with_twisted
-async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
-    folder: Path, nobody_left: None
-) -> None:
+async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(serve: Serve) -> None:
     from twisted.internet import reactor
 
     before = children(os.getpid())
-    server = Server(folder, "--connections-per-child=5", spares=4)
+    server = serve.application(Server, "--connections-per-child=5", spares=4)
     server.wait_until_ready()
     books = Books(server)
     crowd = None
@@ -236,8 +257,5 @@ async def test_when_the_reactor_process_is_killed_under_load_nobody_is_left(
         told = "(?i)refused|lost|closed|reset|answered with b''"
         assert all(re.search(told, each) for each in crowd.broken)
     reap_orphans(before)
-    server.log_file.unlink()
-    again = Server(folder, spares=1)
-    again.wait_until_ready()
+    again = serve(spares=1)
     assert ask(again.address, b"hello") == b"HELLO"
-    again.stop()

@@ -1,6 +1,6 @@
 """
-A twistd whose functions can be made to raise: ``python injected.py CONTROL COMMAND``, where
-COMMAND is one that runs twistd.
+A twistd whose functions can be made to raise: ``python injected.py CONTROL STEERED SOCKET TWISTD
+ARGUMENT ...``, where STEERED is steered.py, so that its clock can be moved.
 
 It listens on the Unix socket CONTROL; each line there is a command, a JSON list of its name and
 its arguments, and is answered with one line of JSON: see the methods of Control.
@@ -12,14 +12,16 @@ import atexit
 import gc
 import json
 import os
+import runpy
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
-from twisted.scripts.twistd import run
 
 import twisted_fork
 from twisted_fork.service import ForkingService
@@ -28,6 +30,12 @@ PRODUCT = os.path.dirname(twisted_fork.__file__) + os.sep
 
 OF_A_SERVICE = {"Gate", "Pool", "Refusals", "StandardError", "Tap", "Upkeep"}
 """Whose delayed calls there may be while no connection is: one of each at most."""
+
+
+LATE = 70
+"""The exit status of a server that waits longer than it may."""
+
+_LOOK = 0.001
 
 
 class Injected(BaseException):
@@ -53,12 +61,14 @@ class Trap:
     def __init__(self, name: str, nth: int, at: str) -> None:
         self.sprung = False
         self._name = name
+        self._line = int(name.split(":")[1])
         self._left = nth
         self._at = at
 
     def enter(self, frame: FrameType, event: str, argument: object) -> Any:
         """For sys.settrace: a function is called."""
-        if self.sprung or name_of(frame.f_code) != self._name:
+        code = frame.f_code
+        if code.co_firstlineno != self._line or self.sprung or name_of(code) != self._name:
             return None
         self._left -= 1
         if self._left:
@@ -81,6 +91,10 @@ class Trap:
         raise Injected(f"injected into {self._name} at {self._at}")
 
 
+_LATER = object()
+"""Instead of an answer that will be given later."""
+
+
 class Control(LineOnlyReceiver):
     """Obeys the commands.  What is called meanwhile is neither seen nor made to raise."""
 
@@ -90,11 +104,21 @@ class Control(LineOnlyReceiver):
     trap: Trap | None = None
 
     def lineReceived(self, line: bytes) -> None:
-        sys.settrace(None)
-        sys.setprofile(None)
+        self._look_away()
         name, *arguments = json.loads(line)
         answer = getattr(self, f"do_{name}")(*arguments)
+        if answer is not _LATER:
+            self._answer(answer)
+        self._look_on()
+
+    def _answer(self, answer: object) -> None:
         self.sendLine(json.dumps(answer).encode())  # type: ignore[no-untyped-call]
+
+    def _look_away(self) -> None:
+        sys.settrace(None)
+        sys.setprofile(None)
+
+    def _look_on(self) -> None:
         if self.recording:
             sys.setprofile(self._note)
         if self.trap is not None and not self.trap.sprung:
@@ -140,6 +164,51 @@ class Control(LineOnlyReceiver):
             if _what(call).partition(".")[0] in ("Deadline", "HeaderReader"):
                 call.reset(0)
 
+    def do_wait(self, expected: dict[str, Any], most: float, deadline: float) -> object:
+        """
+        Wait until the state has what is *expected*.  The answer is the state then, or after
+        *deadline* seconds.
+
+        :param most: the seconds that the clock may be moved meanwhile; see Hurry.
+        """
+        end = time.time() + deadline
+
+        def over() -> bool:
+            state = self.do_state()
+            found = all(state[name] == value for name, value in expected.items())
+            if found or time.time() > end:
+                self._answer(state)
+            return found or time.time() > end
+
+        return self._hurry(Hurry(most), over)
+
+    def do_hurry(self, most: float) -> object:
+        """
+        Move the clock whenever that is all that is waited for, to the end of the process; there
+        is no answer.  If *most* seconds are not enough, it ends with the status LATE.
+        """
+
+        def late() -> bool:
+            if hurry.late:
+                sys.stderr.write(f"{[*map(str, _reactor().getDelayedCalls())]}")
+                sys.stderr.flush()
+                os._exit(LATE)
+            return False
+
+        hurry = Hurry(most)
+        return self._hurry(hurry, late)
+
+    def _hurry(self, hurry: Hurry, over: Callable[[], bool]) -> object:
+        def look() -> None:
+            self._look_away()
+            if not over():
+                hurry.look()
+                _reactor().callLater(_LOOK, look)
+            self._look_on()
+
+        look()
+        return _LATER
+
     def do_state(self) -> dict[str, Any]:
         """What there is in the reactor process."""
         service = _service()
@@ -159,8 +228,37 @@ class Control(LineOnlyReceiver):
             "ports": sum(reader in _reactor().getReaders() for reader in service._gate._readers),
             "delayed": _delayed(),
             "descriptors": len(os.listdir("/proc/self/fd")),
-            "processes": sum(map(_children, os.listdir("/proc/self/task"))),
+            "processes": len(_children()),
         }
+
+
+class Hurry:
+    """
+    Moves the clock to when the next call is due, as soon as nothing else can happen: every
+    descendant sleeps, and has said nothing that has not been heard.  Its peers must have nothing
+    to say.
+
+    :param most: the seconds that it may move it.
+    :ivar late: that is not enough.
+    """
+
+    def __init__(self, most: float) -> None:
+        self.late = False
+        self._left = most
+
+    def look(self) -> None:
+        """See whether it is time."""
+        reactor = _reactor()
+        due = [call.getTime() for call in reactor.getDelayedCalls()]
+        if not due or not all(map(_sleeps, _children())) or reactor._poller.poll(0, 1):
+            return
+        seconds = max(0.0, min(due) - reactor.seconds())
+        if seconds > self._left:
+            self.late = True
+        elif seconds:
+            self._left -= seconds
+            clock: Any = time.monotonic
+            clock.move(seconds)
 
 
 def _reactor() -> Any:
@@ -179,9 +277,25 @@ def _service() -> ForkingService:
     return service
 
 
-def _children(task: str) -> int:
-    with open(f"/proc/self/task/{task}/children") as file:
-        return len(file.read().split())
+def _children(pid: str = "self") -> list[str]:
+    found: list[str] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += file.read().split()
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
+def _sleeps(pid: str) -> bool:
+    """Whether it does, and all its descendants."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            asleep = file.read().rpartition(") ")[2].startswith("S")
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has been waited for: somebody has been told
+    return asleep and all(map(_sleeps, _children(pid)))
 
 
 def _what(call: Any) -> str:
@@ -199,16 +313,14 @@ def _delayed() -> dict[str, int]:
 
 
 def main() -> None:
-    """Run twistd."""
-    control, *words = sys.argv[1:]
-    first = next(i for i, word in enumerate(words) if os.path.basename(word) == "twistd")
-    sys.argv = words[first:]
-    if {"--handler", "--"} & set(sys.argv):
-        sys.argv[sys.argv.index("forkecho")] = "forkserve"
+    """Run what follows."""
+    _, control, *sys.argv = sys.argv
     factory = Factory.forProtocol(Control)
     factory.noisy = False
     _reactor().callWhenRunning(_reactor().listenUNIX, control, factory)
-    run()
+    sys.path[0] = os.path.dirname(sys.argv[0])
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-main()
+if __name__ == "__main__":
+    main()

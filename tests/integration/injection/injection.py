@@ -10,24 +10,16 @@ is seen at once, and what many break together by the end.
 
 from __future__ import annotations
 
-import json
 import re
-import select
-import socket
-import ssl
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.integration.clients import connect
-from tests.integration.commands import environment
-from tests.integration.harness import LOOPBACK, Server
-from tests.integration.processes import DEADLINE, wait_until
+from tests.integration.commands import through
+from tests.integration.harness import LOOPBACK
 from tests.integration.serving import Serve
+
+from .peers import MOST, Peers, Remote, Way, served
 
 PROGRAM = Path(__file__).with_name("injected.py")
 
@@ -54,145 +46,6 @@ _BETWEEN_STOPS = 100
 
 _TRIES = 5
 """Times that a call is waited for: some come at some connections only."""
-
-_LOOK = 0.001
-
-
-class Remote:
-    """The test's end of a control socket; what it can do is what injected.Control can."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(DEADLINE)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("rb")
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def ask(*arguments: object) -> Any:
-            self._socket.sendall(json.dumps([name, *arguments]).encode() + b"\n")
-            return json.loads(self._file.readline())
-
-        return ask
-
-    def close(self) -> None:
-        """Leave."""
-        self._file.close()
-        self._socket.close()
-
-
-@contextmanager
-def whatever_comes() -> Iterator[None]:
-    """A connection may be closed or reset at any moment; but it is not left open."""
-    try:
-        yield
-    except TimeoutError:
-        raise AssertionError("a peer has seen no end of its connection") from None
-    except OSError:
-        pass
-
-
-class Peers:
-    """Those who connect to one server, and take whatever becomes of it."""
-
-    def __init__(self, server: Server, remote: Remote, way: Way) -> None:
-        self.server = server
-        self.remote = remote
-        self.way = way
-        self._strangers = 0
-
-    def connect(self, host: str | None = None) -> socket.socket:
-        """A connection, perhaps from a loopback address of one's own."""
-        if self.way.unix:
-            return connect(str(self.server.folder / "socket"))
-        if host is None:
-            return self.server.connect()
-        return socket.create_connection(self.server.address, DEADLINE, source_address=(host, 0))
-
-    def stranger(self) -> str:
-        """A loopback address that nobody has connected from."""
-        self._strangers += 1
-        return f"127.65.{self._strangers // 250}.{self._strangers % 250 + 1}"
-
-    def ask(self, question: bytes, host: str | None = None) -> bytes:
-        """Send, end one's side, and read until the end."""
-        with self.connect(host) as connection:
-            return self.finish(connection, question)
-
-    def finish(self, connection: socket.socket, question: bytes = b"") -> bytes:
-        """Likewise, on a connection that there is."""
-        answer = b""
-        with whatever_comes():
-            connection.sendall(question)
-            connection.shutdown(socket.SHUT_WR)
-            while piece := connection.recv(65536):
-                answer += piece
-        return answer
-
-    def ask_in_secret(self, question: bytes) -> bytes:
-        """Likewise over TLS, and leave when everything is answered."""
-        assert self.way.tls is not None
-        answer = b""
-        connect = self.way.tls.wrap_socket
-        with (
-            whatever_comes(),
-            self.connect() as plain,
-            connect(plain, server_hostname="127.0.0.1") as connection,
-        ):
-            connection.sendall(question)
-            while len(answer) < len(self.way.answer) and (piece := connection.recv(65536)):
-                answer += piece
-        return answer
-
-    def expire(self, connection: socket.socket) -> None:
-        """The time of all connections is over, again and again, until this one has ended."""
-
-        def over() -> bool:
-            self.remote.expire()
-            return bool(select.select([connection], [], [], 0)[0])
-
-        wait_until(over, "the end of a connection whose time is over")
-
-    def wait_until_served(self) -> None:
-        """No connection is being served any more, and nobody waits to be."""
-
-        def over() -> bool:
-            state = self.remote.state()
-            return not state["busy"] and not state["waiting"]
-
-        wait_until(over, "nobody is served")
-
-
-def served(peers: Peers) -> bytes:
-    """A connection that is served."""
-    ask = peers.ask if peers.way.tls is None else peers.ask_in_secret
-    return ask(peers.way.question)
-
-
-OBEYS = ("--handler", "faults.handlers:obeys")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """
-    A server, and what its peers do.
-
-    :ivar options: of forkserve.
-    :ivar doings: what is recorded, and done again while a call raises.
-    :ivar question: what is answered with *answer*.
-    :ivar unix: it listens on a Unix socket.
-    :ivar tls: what clients check certificates with; None for plain connections.
-    :ivar uses_up: a child that waits because it was spared is used up by another connection.
-    """
-
-    options: Sequence[str] = OBEYS
-    spares: int = 0
-    launcher: str = "fork"
-    doings: Sequence[Callable[[Peers], object]] = (served,)
-    question: bytes = b"question"
-    answer: bytes = b"QUESTION"
-    unix: bool = False
-    tls: ssl.SSLContext | None = None
-    uses_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,10 +78,14 @@ class Running:
         self.server = serve(
             f"--grace={GRACE}",
             *way.options,
-            before=[*environment(), sys.executable, str(PROGRAM), str(control)],
+            handler="" if way.program else way.handler,
+            program=way.program,
+            wrap=lambda command: through(command, PROGRAM, str(control)),
             launcher=way.launcher,
             spares=way.spares,
             listen=("unix:socket",) if way.unix else (LOOPBACK,),
+            steered=True,
+            forked=True,
         )
         self.server.expects_traceback = True
         self.server.expects_retries = True
@@ -244,31 +101,11 @@ class Running:
 
     def settle(self) -> None:
         """All is as it was before the first connection."""
-        now: dict[str, Any] = {}
-
-        def as_it_was() -> bool:
-            now.update(self.remote.state())
-            if now != self._was and self._way.uses_up and now["idle"]:
-                served(self.peers)
-            return bool(now == self._was)
-
-        deadline = time.monotonic() + DEADLINE
-        while not as_it_was():
-            if time.monotonic() > deadline:
-                changed = {name: (self._was[name], now[name]) for name in now}
-                raise AssertionError(
-                    "not as it was: "
-                    + ", ".join(
-                        f"{name} {was} -> {now}"
-                        for name, (was, now) in changed.items()
-                        if was != now
-                    )
-                )
-            time.sleep(_LOOK)
+        self.remote.wait_for(self._was, most=MOST)
 
     def wait_until_accepted(self, number: int) -> None:
         """So many connections have been accepted and are not over."""
-        wait_until(lambda: self.remote.state()["busy"] == number, f"{number} connections")
+        self.remote.wait_for({"busy": number})
 
     def log(self) -> str:
         """What it has logged since this was asked last."""
@@ -280,17 +117,10 @@ class Running:
 
     def stop(self) -> None:
         """SIGTERM ends it, well and in time."""
-        self.remote.close()
         self.server.kill()
-        self.wait_until_over()
-
-    def wait_until_over(self) -> None:
-        """It ends by itself, well and in time."""
-        try:
-            wait_until(self.server.is_over, "the server's end", 2 * GRACE + 1)
-        except AssertionError as failure:
-            raise AssertionError(f"{failure}: {self.server.tell()}") from None
-        assert self.server.exit_status == 0, self.server.tell()
+        self.remote.hurry(2 * GRACE + 1)
+        self.server.wait_until_over()
+        self.remote.close()
 
 
 class Injection:

@@ -17,7 +17,8 @@ import pytest
 
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, OBEYS, RETURN, Injection, Peers, Way, served
+from .injection import ENTRY, RETURN, Injection
+from .peers import Peers, Way, served
 
 
 def crashed(peers: Peers) -> None:
@@ -42,9 +43,9 @@ def twice(peers: Peers) -> None:
 
 WAYS = {
     "spares": Way(spares=2, doings=(served, crashed)),
-    "no spares": Way(options=(*OBEYS, "-c1"), doings=(served, crashed, another_waits)),
-    "-k": Way(options=(*OBEYS, "-k2"), doings=(twice, crashed), uses_up=True),
-    "quiet": Way(options=(*OBEYS, "--quiet")),
+    "no spares": Way(options=("-c1",), doings=(served, crashed, another_waits)),
+    "-k": Way(options=("-k2",), doings=(twice, crashed)),
+    "quiet": Way(handler="", options=("--quiet",)),
 }
 
 

@@ -8,24 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.certificates import Authority
 from tests.integration.serving import Serve
 
-from .injection import ENTRY, OBEYS, RETURN, Injection, Peers, Way, served
+from .injection import ENTRY, RETURN, Injection
+from .peers import Way
 
-PROGRAM = ("--", "cat")
-
-
-def plain_text(peers: Peers) -> None:
-    """One that does not speak TLS."""
-    peers.ask(b"what is TLS?" * 10)
+PROGRAM = ("cat",)
 
 
 WAYS = {
-    "program": Way(options=PROGRAM, launcher="spawn", answer=b"question"),
-    "program by the template": Way(options=("--chdir=/", *PROGRAM), answer=b"question"),
-    "unix": Way(options=PROGRAM, launcher="spawn", answer=b"question", unix=True),
-    "spawn": Way(launcher="spawn"),
+    "program": Way(program=PROGRAM, launcher="spawn", answer=b"question"),
+    "program by the template": Way(options=("--chdir=/",), program=PROGRAM, answer=b"question"),
+    "unix": Way(program=PROGRAM, launcher="spawn", answer=b"question", unix=True),
+    "spawn": Way(launcher="spawn", handler=""),
 }
 
 
@@ -34,7 +29,7 @@ WAYS = {
 def test_whatever_raises_costs_one_connection(
     serve: Serve, folder: Path, way: Way, at: str
 ) -> None:
-    most = 1 if way.launcher == "spawn" and way.options == OBEYS else 4
+    most = 1 if way.launcher == "spawn" and not way.program else 4
     injection = Injection(serve, folder, way, at, most)
     injection.run()
     assert len(injection.raised) > 70
@@ -43,19 +38,6 @@ def test_whatever_raises_costs_one_connection(
 def test_whatever_raises_while_a_spawned_child_waits_costs_one_connection(
     serve: Serve, folder: Path
 ) -> None:
-    injection = Injection(serve, folder, Way(launcher="spawn", spares=1), ENTRY, most=1)
-    injection.run()
-    assert len(injection.raised) > 70
-
-
-@pytest.mark.parametrize("at", [ENTRY, RETURN])
-def test_whatever_raises_costs_one_connection_that_is_secured(
-    serve: Serve, folder: Path, tmp_path: Path, at: str
-) -> None:
-    authority = Authority(tmp_path)
-    options = [*OBEYS, *authority.options()]
-    doings = (served, plain_text) if at == ENTRY else (served,)
-    way = Way(options=options, tls=authority.context(), doings=doings)
-    injection = Injection(serve, folder, way, at, most=1)
+    injection = Injection(serve, folder, Way(launcher="spawn", handler="", spares=1), ENTRY, most=1)
     injection.run()
     assert len(injection.raised) > 70

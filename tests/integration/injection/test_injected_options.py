@@ -13,16 +13,8 @@ import pytest
 from tests.integration.serving import Serve
 from tests.integration.test_proxy_protocol import V2
 
-from .injection import (
-    ENTRY,
-    OBEYS,
-    RETURN,
-    Injection,
-    Peers,
-    Way,
-    served,
-    whatever_comes,
-)
+from .injection import ENTRY, RETURN, Injection
+from .peers import Peers, Way, served, whatever_comes
 
 FOREIGN = "127.66.0.1"
 
@@ -75,7 +67,6 @@ def half_a_header(peers: Peers) -> None:
 WAYS = {
     "limits": Way(
         options=(
-            *OBEYS,
             "--max-per-source=1",
             "--rate=1000000/1",
             "--penalty=0.001",
@@ -87,10 +78,13 @@ WAYS = {
         doings=(served, refused, one_too_many, crashed, too_long),
     ),
     "full": Way(
-        options=(*OBEYS, "--max-children=1", "--when-full=refuse"), doings=(served, one_too_many)
+        handler="",
+        options=("--max-children=1", "--when-full=refuse"),
+        doings=(served, one_too_many),
     ),
     "proxy": Way(
-        options=(*OBEYS, "--proxy-protocol", "--proxy-from=127.0.0.1"),
+        handler="",
+        options=("--proxy-protocol", "--proxy-from=127.0.0.1"),
         doings=(served, refused, no_header, half_a_header),
         question=V2 + b"question",
     ),

@@ -16,10 +16,11 @@ from tests.integration.clients import read
 from tests.integration.serving import Serve
 from tests.integration.test_proxy_protocol import V2
 
-from .injection import ENTRY, OBEYS, Running, Way, left_out, served, whatever_comes
+from .injection import ENTRY, Running, left_out
+from .peers import Way, served, whatever_comes
 
-FORK = Way(options=(*OBEYS, "--proxy-protocol"), spares=1, question=V2 + b"question")
-SPAWN = Way(launcher="spawn", spares=1)
+FORK = Way(handler="", options=("--proxy-protocol",), spares=1, question=V2 + b"question")
+SPAWN = Way(handler="", launcher="spawn", spares=1)
 
 
 def stop(serve: Serve, folder: Path, way: Way, before: Callable[[Running], object]) -> None:
@@ -30,8 +31,7 @@ def stop(serve: Serve, folder: Path, way: Way, before: Callable[[Running], objec
         assert read(busy, len(way.answer)) == way.answer
         running.wait_until_accepted(2)
         before(running)
-        running.server.kill()
-        running.wait_until_over()
+        running.stop()
         for connection in (busy, silent):
             with whatever_comes():
                 assert connection.recv(1) == b""
@@ -54,14 +54,13 @@ def functions(serve: Serve, folder: Path, way: Way) -> list[str]:
     return sorted(name for name in called if not left_out(name, ENTRY))
 
 
-def check_stops(serve: Serve, folder: Path, part: int) -> None:
-    """Every second one of the functions, beginning with the first or the second, raises."""
+def test_whatever_raises_while_it_stops_it_ends_in_time(serve: Serve, folder: Path) -> None:
     fork = functions(serve, folder, FORK)
     spawn = [name for name in functions(serve, folder, SPAWN) if name not in fork]
     assert len(fork) > 15
     assert spawn
     calls = [*((FORK, name) for name in fork), *((SPAWN, name) for name in spawn)]
-    for way, name in calls[part::2]:
+    for way, name in calls:
 
         def raises(running: Running, name: str = name) -> None:
             running.remote.arm(name, 1, ENTRY)
@@ -70,7 +69,3 @@ def check_stops(serve: Serve, folder: Path, part: int) -> None:
             stop(serve, folder, way, raises)
         except AssertionError as failure:
             raise AssertionError(f"{name} raises: {failure}") from None
-
-
-def test_whatever_raises_while_it_stops_it_ends_in_time(serve: Serve, folder: Path) -> None:
-    check_stops(serve, folder, 0)
