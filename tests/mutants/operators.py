@@ -101,7 +101,7 @@ class RemoveStatement(_Operator):
 
 
 def _is_attribute(target: Any, operator: Any) -> bool:
-    return target.type == "atom_expr" or operator.value != "="
+    return bool(target.type == "atom_expr" or operator.value != "=")
 
 
 def _is_call(node: Any) -> bool:
@@ -127,7 +127,7 @@ class RemoveElement(_Operator):
         if node.parent.children[0] not in ("(", "{"):
             return []
         if node.parent.parent.type in ("testlist_star_expr", "testlist", "dictorsetmaker"):
-            return []  # what is taken apart, and keys: all of these die as soon as they are imported
+            return []  # what is taken apart, and keys: all die as soon as they are imported
         commas = [i for i, child in enumerate(node.children) if child == ","]
         begins = [0, *(i + 1 for i in commas)]
         ends = [*(i + 1 for i in commas), len(node.children)]

@@ -138,6 +138,11 @@ class ServeTests(SocketCase):
         self.assertIs(done_reading(theirs, b"ABCDEFG\n" * (10 * MEBIBYTE // 8)), True)
         self.assertIs(done(), True)
 
+    def test_more_is_read_at_once_from_a_peer_that_sends_more(self) -> None:
+        peer = EagerPeer(4096, 16384, 65535, 65536, 262144, 262144, 0)
+        self.assertIs(echo.serve(peer), True)  # type: ignore[arg-type]
+        self.assertEqual(peer.asked, [4096, 16384, 65536, 65536, 262144, 262144, 262144])
+
     def test_quit_while_answers_are_pending_ends_after_the_last_of_them(self) -> None:
         ours, theirs = self.pair()
         done = self.meanwhile(ours)
@@ -198,6 +203,62 @@ class ServeTests(SocketCase):
         self.assertIn(done(), (BrokenPipeError, ConnectionResetError))
 
 
+class EagerPeer:
+    """
+    In the place of a connection: so many bytes come at a time, and answers go at once.
+
+    :ivar asked: how many were asked for.
+    """
+
+    def __init__(self, *sizes: int) -> None:
+        self.asked: list[int] = []
+        self._sizes = iter(sizes)
+
+    def recv(self, size: int) -> bytes:
+        self.asked.append(size)
+        return b"x" * next(self._sizes)
+
+    def send(self, data: bytes, flags: int) -> int:
+        return len(data)
+
+
+class Pieces:
+    """In the place of a connection, over which these come."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.answer = b""
+        self._pieces = iter([*pieces, b""])
+
+    def recv(self, size: int) -> bytes:
+        return next(self._pieces)
+
+    def sendall(self, data: bytes) -> None:
+        self.answer += data
+
+
+class SecuredTests(SocketCase):
+    """The loop over a connection that cannot be read from and written to at a time."""
+
+    @settings(max_examples=50)
+    @given(pieces)
+    def test_random_pieces_get_the_answer_of_the_whole_stream(self, pieces: list[bytes]) -> None:
+        peer = Pieces(pieces)
+        copy: list[bytes] = []
+        echo.serve_secured(peer, copy.append)  # type: ignore[arg-type]
+        answer, ends = expected(b"".join(pieces))
+        self.assertEqual(peer.answer, answer)
+        self.assertTrue(b"".join(pieces).startswith(b"".join(copy)))
+        self.assertTrue(ends or copy == pieces)
+
+    def test_without_a_copy_the_answer_is_the_same(self) -> None:
+        ours, theirs = self.pair()
+        theirs.sendall(b"hello\nqui")
+        theirs.shutdown(socket.SHUT_WR)
+        echo.serve_secured(ours)
+        ours.close()
+        self.assertEqual(received(theirs), b"HELLO\nQUI")
+
+
 class DescriptorTests(SocketCase):
     """The whole of a connection: it is served, and closed."""
 
@@ -242,14 +303,16 @@ class CopyTests(Case):
             return len(data[:3])
 
         self.patch(os, "write", write)
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            theirs.send(b"hello, world")
-            theirs.shutdown(socket.SHUT_WR)
-            self.assertIs(echo.serve_and_print(ours), True)
-            ours.shutdown(socket.SHUT_WR)
-            self.assertEqual(received(theirs), b"HELLO, WORLD")
-        self.assertEqual(written, [b"hel", b"lo,", b" wo", b"rld"])
+        for serve, result in ((echo.serve_and_print, True), (echo.serve_secured_and_print, None)):
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                theirs.send(b"hello, world")
+                theirs.shutdown(socket.SHUT_WR)
+                self.assertIs(serve(ours), result)
+                ours.shutdown(socket.SHUT_WR)
+                self.assertEqual(received(theirs), b"HELLO, WORLD")
+            self.assertEqual(written, [b"hel", b"lo,", b" wo", b"rld"])
+            written.clear()
 
     def test_a_full_standard_output_that_does_not_block_is_waited_for(self) -> None:
         read, write = os.pipe()

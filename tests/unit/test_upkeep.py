@@ -131,7 +131,6 @@ class SpareTests(Case):
         pass_time(world.clock, 0.5)
         self.assertEqual(len(world.launcher.launched), launched + 1)
 
-
     def test_a_death_is_forgiven_after_more_than_a_minute_without_another(self) -> None:
         world = World()
         delays = []
