@@ -27,13 +27,13 @@ TESTS = {
     "inside/echo": ["test_echo"],
     "pool": [
         "test_pool",
+        "test_pool_room",
+        "test_pool_children",
         "test_pool_faults",
         "test_upkeep",
         "test_draining",
-        "test_reloading",
-        "test_account",
-        "test_deadlines",
-        "test_admission",
+        "test_judge",
+        "test_spawning",
         "test_pool_life",
     ],
 }

@@ -85,6 +85,11 @@ class FaultCase(Case):
         self.assertTrue(connection.closed)
         self.assertEqual(self.world.pool.sources.alive(connection.source), 0)
 
+    def next_call(self) -> float:
+        """Seconds until then."""
+        clock = self.world.clock
+        return min(call.getTime() for call in clock.getDelayedCalls()) - clock.seconds()
+
     def faults(self) -> list[str]:
         """The lines that say so."""
         return [line for line in self.world.lines if "Unexpected" in line]
@@ -124,6 +129,16 @@ class ChildFaultTests(FaultCase):
         pass_time(self.world.clock, 0.2)
         self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)] * 2)
 
+    def test_it_has_its_own_five_seconds_to_go(self) -> None:
+        pass_time(self.world.clock, 100)
+        child, _ = self.serving()
+        pass_time(self.world.clock, 3)
+        self.fault(child)
+        pass_time(self.world.clock, 4.9)
+        self.assertEqual(len(self.groups), 1)
+        pass_time(self.world.clock, 2.2)
+        self.assertEqual(len(self.groups), 2, "at the second look")
+
     def test_those_who_wait_are_placed_soon(self) -> None:
         world = self.world = World(max_children=1)
         child, _ = self.serving()
@@ -132,6 +147,7 @@ class ChildFaultTests(FaultCase):
         world.launcher.is_ready = True
         self.fault(child)
         self.assertEqual(len(world.launcher.launched), 1, "not in the midst of a fault")
+        self.assertEqual(self.next_call(), 0)
         world.clock.advance(0)
         self.assertIs(world.launcher.launched[-1].connection, waiting)
 
@@ -144,6 +160,7 @@ class ChildFaultTests(FaultCase):
         self.assertEqual((list(world.pool.children), child.state), ([child], State.LEAVING))
         world.live(child, took=False)
         self.assertEqual(process_of(child).signals, ["KILL"])
+        self.assertEqual(len(world.lines), 1, "that it lives is no other fault")
         world.end(child, signal.SIGKILL)
         self.assertEqual(len(world.pool.children), 0)
 
@@ -204,6 +221,7 @@ class ConnectionFaultTests(FaultCase):
         self.assertTrue(connection.closed)
         self.assertIn(f"peer={connection.peer}", self.faults()[0])
         self.assertEqual(world.pool.look().busy, 0)
+        self.assertEqual(self.next_call(), 0)
         world.clock.advance(0)
         self.assertEqual(world.rooms, rooms + 1, "others are let in")
 
@@ -215,6 +233,14 @@ class ConnectionFaultTests(FaultCase):
         self.assertEqual((child.state, other.state), (State.LEAVING, State.SERVING))
         self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)])
         self.assertEqual(self.world.pool.sources.alive(connection.source), 1)
+
+    def test_one_whose_child_nobody_will_hear_of_costs_no_other(self) -> None:
+        connection = self.world.connect()
+        self.world.launcher.launched.pop()
+        self.world.connect()
+        self.abandon(connection)
+        self.assertTrue(connection.closed)
+        self.assertEqual(list(self.world.pool.children), self.world.launcher.launched)
 
     def test_one_that_waits_waits_no_more(self) -> None:
         self.world.launcher.is_ready = False
