@@ -24,7 +24,7 @@ TESTS = {
     "deadlines": ["test_deadlines"],
     "admission": ["test_admission", "test_judge", "test_refusals", "test_proxied"],
     "wire": ["test_wire", "test_channels", "test_account", "test_fuzz_messages"],
-    "inside/echo": ["test_echo"],
+    "inside/echo": ["test_echo", "test_echo_scripted", "test_echo_serving"],
     "pool": [
         "test_pool",
         "test_pool_room",
