@@ -6,5 +6,95 @@ from __future__ import annotations
 
 __all__ = ["ACCEPTED"]
 
-ACCEPTED: dict[str, dict[str, list[tuple[str, str]]]] = {}
+_SOCKET = "_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM"
+
+ACCEPTED: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "later": {
+        "sixty doublings are past every limit, and so are 59": [
+            (
+                "delay = min(self._first * 2.0 ** min(self.failures, 60), self._most)",
+                f"delay = min(self._first * 2.0 ** min(self.failures, {number}), self._most)",
+            )
+            for number in (59, 61)
+        ],
+    },
+    "upkeep": {
+        "it saves work only: what is armed is not armed again": [("return", "pass")],
+    },
+    "deadlines": {
+        "any number that is not positive ends the connection": [
+            (
+                "left = 0.0 if self._gone else self._idle",
+                "left = -1.0 if self._gone else self._idle",
+            ),
+        ],
+    },
+    "admission": {
+        "of a descriptor that exists the kernel is not told the protocol": [
+            (
+                f"socket = {_SOCKET}, 0, connection.descriptor)",
+                f"socket = {_SOCKET}, {number}, connection.descriptor)",
+            )
+            for number in (1, -1)
+        ],
+    },
+    "wire": {
+        "it is room to spare": [
+            (
+                "_INWARD = memoryview(bytearray(LONGEST + 4096))",
+                f"_INWARD = memoryview(bytearray(LONGEST + {number}))",
+            )
+            for number in (4097, 4095)
+        ],
+        "control messages are aligned: one descriptor takes as much as two": [
+            (
+                "_ANCILLARY = _socket.CMSG_SPACE(2 * _DESCRIPTOR)",
+                "_ANCILLARY = _socket.CMSG_SPACE(1 * _DESCRIPTOR)",
+            ),
+        ],
+    },
+    "inside/echo": {
+        "reads grow fourfold, from 64 KiB to 256, if the bound is anything between": [
+            ("_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 255 * 1024"),
+            ("_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 256 * 1023"),
+        ],
+        "only one descriptor is registered": [
+            ("happened = poll.poll()[0][1]", "happened = poll.poll()[-1][1]"),
+        ],
+        "of a descriptor that exists the kernel is not told the protocol": [
+            (
+                f"connection = {_SOCKET}, 0, descriptor)",
+                f"connection = {_SOCKET}, {number}, descriptor)",
+            )
+            for number in (1, -1)
+        ],
+        "a socket that is forgotten is closed": [("connection.close()", "pass")],
+    },
+    "pool": {
+        "while nothing has failed there is no spell to end": [
+            ("self._failed = 0.0", "self._failed = 1.0"),
+            ("self._failed = 0.0", "self._failed = -1.0"),
+        ],
+        "none is ordered in the instant of a failure": [
+            (
+                "if child.since >= self._failed and (failures := self._backoff.succeeded()):",
+                "if child.since > self._failed and (failures := self._backoff.succeeded()):",
+            ),
+        ],
+        "generations are only told apart": [
+            ("self.children.generation += 1", "self.children.generation += 2"),
+        ],
+        "nobody knows the child any more": [("child.connection = None", "pass")],
+        "an error without a number is told in other words": [
+            (
+                "self.failed(child, failure.errno or 0)",
+                f"self.failed(child, failure.errno or {number})",
+            )
+            for number in (1, -1)
+        ],
+        "whatever an idle child does next, it is noted when": [
+            ("child.since = self._clock.seconds()", "pass"),
+        ],
+    },
+}
 """By module, and by reason."""

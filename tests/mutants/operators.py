@@ -166,8 +166,7 @@ def mutants(source: str) -> list[Mutant]:
     seen = {_meaning(source)}
     found = []
     tree = parso.parse(source)
-    sys.setrecursionlimit(10_000)
-    copy = pickle.dumps(tree)  # unpickled several times as fast as parsed
+    copy = _pickled(tree)  # unpickled several times as fast as parsed
     for name, operator in operators:
         places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(tree))
         for occurrence in range(places):
@@ -177,6 +176,15 @@ def mutants(source: str) -> list[Mutant]:
                 seen.add(meaning)
                 found.append(_mutant(name, source, mutated))
     return sorted(found, key=lambda mutant: mutant.line)
+
+
+def _pickled(tree: Any) -> bytes:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)
+    try:
+        return pickle.dumps(tree)
+    finally:
+        sys.setrecursionlimit(limit)  # what is tested is to have its own
 
 
 def _mutant(name: str, source: str, mutated: str) -> Mutant:

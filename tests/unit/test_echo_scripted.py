@@ -12,6 +12,10 @@ from .cases import Case
 from .test_echo import expected, pieces
 
 
+class NobodyWaits(Exception):
+    """For what is scripted."""
+
+
 class SlowPeer:
     """
     In the place of a connection and of what polls it: answers go, and more comes, as it is
@@ -50,17 +54,22 @@ class SlowPeer:
     def poll(self) -> list[tuple[int, int]]:
         comes = bool(self._script) and isinstance(self._script[0], bytes)
         happened = select.POLLIN if comes else select.POLLOUT
-        assert happened & self._mask, "nobody waits for that"
+        if not happened & self._mask:
+            raise NobodyWaits
         return [(0, happened)]
 
 
 class SlowTests(Case):
     """A peer that does not read all of its answers at once."""
 
-    def serve(self, *script: int | bytes) -> tuple[SlowPeer, bool]:
-        """What became of it; all that is read is copied."""
+    def peer(self, *script: int | bytes) -> SlowPeer:
         peer = SlowPeer(*script)
         self.patch(select, "poll", lambda: peer)
+        return peer
+
+    def serve(self, *script: int | bytes) -> tuple[SlowPeer, bool]:
+        """What became of it; all that is read is copied."""
+        peer = self.peer(*script)
         copy: list[bytes] = []
         peer_done = echo.serve(peer, copy.append)  # type: ignore[arg-type]
         self.assertEqual(copy, [data for data in peer.read if data])
@@ -80,6 +89,12 @@ class SlowTests(Case):
         peer, peer_done = self.serve(b"hello\nqui", 0, b"", 1, 0)
         self.assertEqual((peer.answer, peer_done), (b"HELLO\nQUI", True))
         self.assertEqual(peer.read, [b"hello\nqui", b""])
+
+    def test_no_more_is_read_once_sixteen_mebibytes_are_pending(self) -> None:
+        most = 16 * 1024 * 1024
+        peer = self.peer(b"x" * (most - 1), 0, b"y", b"z")
+        self.assertRaises(NobodyWaits, echo.serve, peer)
+        self.assertEqual([len(data) for data in peer.read], [most - 1, 1])
 
 
 class EagerPeer:

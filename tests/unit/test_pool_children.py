@@ -131,6 +131,7 @@ class EndingTests(Case):
         child = world.spare()
         pass_time(world.clock, 100)
         self.assertEqual(world.clock.getDelayedCalls(), [])
+        world.launcher.is_ready = False
         world.connect()
         pass_time(world.clock, 5.1)
         self.assertEqual(process_of(child).signals, ["KILL"])

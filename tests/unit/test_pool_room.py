@@ -107,6 +107,7 @@ class SheddingTests(Case):
         self.assertEqual(len(world.launcher.launched), 3)
 
     def test_who_does_not_go_is_killed(self) -> None:
+        self.world.launcher.is_ready = False
         self.world.pool.shed()
         pass_time(self.world.clock, 5.1)
         self.assertEqual(process_of(self.spares[0]).signals, ["KILL"])
