@@ -18,7 +18,7 @@ from .running import ROOT, Bench
 TESTS = {
     "policy": ["test_policy"],
     "child": ["test_child", "test_pool", "test_deadlines"],
-    "roster": ["test_child", "test_pool", "test_reloading", "test_upkeep", "test_pool_life"],
+    "roster": ["test_roster", "test_pool", "test_pool_life"],
     "later": ["test_later"],
     "upkeep": ["test_upkeep", "test_pool"],
     "deadlines": ["test_deadlines"],

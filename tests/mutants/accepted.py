@@ -9,6 +9,12 @@ __all__ = ["ACCEPTED"]
 _SOCKET = "_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM"
 
 ACCEPTED: dict[str, dict[str, list[tuple[str, str]]]] = {
+    "roster": {
+        "generations are only told apart": [
+            ("self.generation = 0", "self.generation = 1"),
+            ("self.generation = 0", "self.generation = -1"),
+        ],
+    },
     "later": {
         "sixty doublings are past every limit, and so are 59": [
             (

@@ -30,6 +30,9 @@ class MessageTests(Case):
         self.assertEqual(found, (kind, ticket, number, payload))
         self.assertEqual(message.descriptors, [])
 
+    def test_what_is_not_given_is_nought_or_empty(self) -> None:
+        self.assertEqual(wire.pack(b"K"), b"K" + bytes(12))
+
     @given(kinds, tickets, numbers)
     def test_a_reply_has_the_ticket_of_what_it_answers(
         self, kind: bytes, ticket: int, number: int
@@ -104,6 +107,11 @@ class ChannelPairTests(Case):
         self.assertEqual([os.get_inheritable(fd) for fd in message.descriptors], [False, False])
 
     def test_a_closed_channel_reads_as_none(self) -> None:
+        self.ours.close()
+        self.assertIsNone(wire.receive(self.theirs))
+
+    def test_so_does_one_whose_other_side_has_gone_without_reading(self) -> None:
+        wire.send(self.theirs, wire.pack(wire.READY))
         self.ours.close()
         self.assertIsNone(wire.receive(self.theirs))
 
