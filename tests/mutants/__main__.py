@@ -61,18 +61,24 @@ class Tally(NamedTuple):
 
     @property
     def unexplained(self) -> list[Mutant]:
-        return [m for m in self.survivors if (m.before, m.after) not in _reasons(self.module)]
+        """Those for which no reason is given; one reason is none for two."""
+        left = list(_reasons(self.module))
+        found = []
+        for mutant in self.survivors:
+            if mutant.place in left:
+                left.remove(mutant.place)
+            else:
+                found.append(mutant)
+        return found
 
     @property
     def good(self) -> bool:
         return self.percentage >= _LEAST and not self.unexplained
 
 
-def _reasons(module: str) -> dict[tuple[str, str], str]:
+def _reasons(module: str) -> dict[tuple[str, str, str], str]:
     return {
-        (before, after): reason
-        for reason, pairs in ACCEPTED.get(module, {}).items()
-        for before, after in pairs
+        place: reason for reason, places in ACCEPTED.get(module, {}).items() for place in places
     }
 
 
@@ -112,7 +118,7 @@ def examine(bench: Bench, module: str, options: argparse.Namespace) -> Tally:
 
 
 def _described(module: str, mutant: Mutant, how: str) -> str:
-    place = f"{module}.py:{mutant.line} {mutant.operator}: {how}"
+    place = f"{module}.py:{mutant.line} {mutant.within} {mutant.operator}: {how}"
     return f"{place}\n  - {mutant.before}\n  + {mutant.after}"
 
 
@@ -121,13 +127,12 @@ def report(tallies: Sequence[Tally]) -> None:
     for tally in tallies:
         reasons = _reasons(tally.module)
         for mutant in tally.survivors:
-            reason = reasons.get((mutant.before, mutant.after))
-            if reason is not None:
-                print(_described(tally.module, mutant, f"may live: {reason}"))
+            if mutant not in tally.unexplained:
+                print(_described(tally.module, mutant, f"may live: {reasons[mutant.place]}"))
     for tally in tallies:
-        lived = {(mutant.before, mutant.after) for mutant in tally.survivors}
-        for pair in _reasons(tally.module).keys() - lived:
-            print(f"{tally.module}.py: may live according to accepted.py, and has not:\n  {pair}")
+        lived = {mutant.place for mutant in tally.survivors}
+        for place in _reasons(tally.module).keys() - lived:
+            print(f"{tally.module}.py: may live according to accepted.py, and has not:\n  {place}")
     for tally in tallies:
         for mutant in tally.unexplained:
             print(_described(tally.module, mutant, "LIVES; why it may, accepted.py does not say"))

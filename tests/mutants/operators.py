@@ -55,15 +55,22 @@ class Mutant(NamedTuple):
     A module with one fault.
 
     :ivar line: where it is.
+    :ivar within: the function, or the class, that it is in; empty where it is in none.
     :ivar before: the lines that were changed, without their indentation.
     :ivar after: what became of them.
     """
 
     operator: str
     line: int
+    within: str
     before: str
     after: str
     source: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What is told of it in accepted.py."""
+        return self.within, self.before, self.after
 
 
 class _Operator:
@@ -194,7 +201,17 @@ def _mutant(name: str, source: str, mutated: str) -> Mutant:
         old.pop()
         new.pop()
     before, after = (_tidy(" ".join(map(str.strip, lines[first:]))) for lines in (old, new))
-    return Mutant(name, first + 1, before, after, mutated)
+    return Mutant(name, first + 1, _within(source, first + 1), before, after, mutated)
+
+
+def _within(source: str, line: int) -> str:
+    within = ""
+    for node in ast.walk(ast.parse(source)):  # the outer before the inner
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (
+            node.lineno <= line <= (node.end_lineno or 0)
+        ):
+            within = node.name
+    return within
 
 
 def _tidy(code: str) -> str:
