@@ -19,7 +19,14 @@ from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.starting import verdict
 
 from .cases import Case
-from .processes import forked, leaving_somebody, status_of, wait_until_ended, wait_until_written
+from .processes import (
+    descriptors_before,
+    forked,
+    leaving_somebody,
+    status_of,
+    wait_until_ended,
+    wait_until_written,
+)
 
 
 def until_two_are_written(pids: Path) -> Callable[..., int]:
@@ -95,7 +102,7 @@ class OrdersTests(Case):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         starting.give_orders(partial(wire.send, ours), told)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
         message = wire.receive(theirs)
@@ -121,7 +128,7 @@ class CheckTests(Case):
         return starting.check(orders)
 
     def test_a_handler_that_can_be_imported_is_all_right(self) -> None:
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         for launcher in ("fork", "spawn"):
             self.assertIsNone(self.check(launcher=launcher))
         self.assertEqual(os.listdir("/proc/self/fd"), before)

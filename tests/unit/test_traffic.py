@@ -14,6 +14,7 @@ from twisted_fork.settings import InvalidSetting
 from twisted_fork.traffic import Traffic, require_told
 
 from .cases import Case
+from .processes import descriptors_before
 
 
 class ConnectionCase(Case):
@@ -79,7 +80,7 @@ class TrafficTests(ConnectionCase):
         self.assertEqual(self.traffic.amount(), (5, 10))
 
     def test_no_descriptor_of_it_is_kept(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         for _ in range(20):
             Traffic(self.served.fileno()).amount()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
