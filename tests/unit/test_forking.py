@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import socket
-from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -335,7 +335,7 @@ class DyingTests(ForkLauncherCase):
         channel = self.start()
         pid = forked(signal.pause)
         self.say(channel, wire.ALIVE, 12345, pid)
-        with suppress(ChildProcessError):  # it may have been waited for already
+        with contextlib.suppress(ChildProcessError):  # it may have been waited for already
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         pass_time(self.reactor, 5)
         self.assertRaises(ChildProcessError, os.waitpid, pid, 0)
