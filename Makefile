@@ -13,7 +13,7 @@ run: .venv/installed
 test: unit integration
 
 unit: .venv/installed-test
-	$(RUNNER) -m twisted.trial tests.unit
+	$(RUNNER) -m twisted.trial -j2 tests.unit
 
 integration: .venv/installed-test
 	$(RUNNER) -m pytest --numprocesses 4 --dist loadfile tests/integration
