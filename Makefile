@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN ?=
 RUNNER ?= $(BIN)/python
 
-.PHONY: run test unit integration check bench soak clean
+.PHONY: run test unit integration mutants check bench soak clean
 
 run: .venv/installed
 	$(BIN)/twistd -n forkecho $(RUN)
@@ -13,10 +13,13 @@ run: .venv/installed
 test: unit integration
 
 unit: .venv/installed-test
-	$(RUNNER) -m twisted.trial tests.unit
+	$(RUNNER) -m twisted.trial -j2 tests.unit
 
 integration: .venv/installed-test
 	$(RUNNER) -m pytest --numprocesses 4 --dist loadfile tests/integration
+
+mutants: .venv/installed-test .venv/installed-mutants
+	$(RUNNER) -m tests.mutants $(RUN)
 
 check: .venv/installed-check
 	$(BIN)/ruff check .

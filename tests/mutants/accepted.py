@@ -1,10 +1,119 @@
 """
-Mutants that may live, and why: the lines that were changed, and what became of them.
+Mutants that may live, and why: the function that they are in, the lines that were changed, and
+what became of them.
 """
 
 from __future__ import annotations
 
 __all__ = ["ACCEPTED"]
 
-ACCEPTED: dict[str, dict[str, list[tuple[str, str]]]] = {}
+_SOCKET = "_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM"
+
+ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
+    "roster": {
+        "generations are only told apart": [
+            ("__init__", "self.generation = 0", "self.generation = 1"),
+            ("__init__", "self.generation = 0", "self.generation = -1"),
+        ],
+    },
+    "later": {
+        "sixty doublings are past every limit, and so are 59": [
+            (
+                "failed",
+                "delay = min(self._first * 2.0 ** min(self.failures, 60), self._most)",
+                f"delay = min(self._first * 2.0 ** min(self.failures, {number}), self._most)",
+            )
+            for number in (59, 61)
+        ],
+    },
+    "upkeep": {
+        "it saves work only: what is armed is not armed again": [("look_after", "return", "pass")],
+    },
+    "deadlines": {
+        "any number that is not positive ends the connection": [
+            (
+                "_look_whether_idle",
+                "left = 0.0 if self._gone else self._idle",
+                "left = -1.0 if self._gone else self._idle",
+            ),
+        ],
+    },
+    "admission": {
+        "of a descriptor that exists the kernel is not told the protocol": [
+            (
+                "_say_goodbye",
+                f"socket = {_SOCKET}, 0, connection.descriptor)",
+                f"socket = {_SOCKET}, {number}, connection.descriptor)",
+            )
+            for number in (1, -1)
+        ],
+    },
+    "wire": {
+        "it is room to spare": [
+            (
+                "",
+                "_INWARD = memoryview(bytearray(LONGEST + 4096))",
+                f"_INWARD = memoryview(bytearray(LONGEST + {number}))",
+            )
+            for number in (4097, 4095)
+        ],
+        "control messages are aligned: one descriptor takes as much as two": [
+            (
+                "",
+                "_ANCILLARY = _socket.CMSG_SPACE(2 * _DESCRIPTOR)",
+                "_ANCILLARY = _socket.CMSG_SPACE(1 * _DESCRIPTOR)",
+            ),
+        ],
+    },
+    "inside/echo": {
+        "reads grow fourfold, from 64 KiB to 256, if the bound is anything between": [
+            ("", "_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 255 * 1024"),
+            ("", "_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 256 * 1023"),
+        ],
+        "only one descriptor is registered": [
+            ("_serve_slowly", "happened = poll.poll()[0][1]", "happened = poll.poll()[-1][1]"),
+        ],
+        "of a descriptor that exists the kernel is not told the protocol": [
+            (
+                "_serve_and_close",
+                f"connection = {_SOCKET}, 0, descriptor)",
+                f"connection = {_SOCKET}, {number}, descriptor)",
+            )
+            for number in (1, -1)
+        ],
+        "a socket that is forgotten is closed": [
+            ("_serve_and_close", "connection.close()", "pass")
+        ],
+    },
+    "pool": {
+        "while nothing has failed there is no spell to end": [
+            ("__init__", "self._failed = 0.0", "self._failed = 1.0"),
+            ("__init__", "self._failed = 0.0", "self._failed = -1.0"),
+        ],
+        "none is ordered in the instant of a failure": [
+            (
+                "alive",
+                "if child.since >= self._failed and (failures := self._backoff.succeeded()):",
+                "if child.since > self._failed and (failures := self._backoff.succeeded()):",
+            ),
+        ],
+        "generations are only told apart": [
+            ("renew", "self.children.generation += 1", "self.children.generation += 2"),
+        ],
+        "nobody knows the child any more": [
+            (within, "child.connection = None", "pass") for within in ("_launch", "_again")
+        ],
+        "an error without a number is told in other words": [
+            (
+                "_launch",
+                "self.failed(child, failure.errno or 0)",
+                f"self.failed(child, failure.errno or {number})",
+            )
+            for number in (1, -1)
+        ],
+        "whatever an idle child does next, it is noted when": [
+            ("_idle_now", "child.since = self._clock.seconds()", "pass"),
+        ],
+    },
+}
 """By module, and by reason."""

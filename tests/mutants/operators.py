@@ -55,15 +55,22 @@ class Mutant(NamedTuple):
     A module with one fault.
 
     :ivar line: where it is.
+    :ivar within: the function, or the class, that it is in; empty where it is in none.
     :ivar before: the lines that were changed, without their indentation.
     :ivar after: what became of them.
     """
 
     operator: str
     line: int
+    within: str
     before: str
     after: str
     source: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What is told of it in accepted.py."""
+        return self.within, self.before, self.after
 
 
 class _Operator:
@@ -101,7 +108,7 @@ class RemoveStatement(_Operator):
 
 
 def _is_attribute(target: Any, operator: Any) -> bool:
-    return target.type == "atom_expr" or operator.value != "="
+    return bool(target.type == "atom_expr" or operator.value != "=")
 
 
 def _is_call(node: Any) -> bool:
@@ -127,7 +134,7 @@ class RemoveElement(_Operator):
         if node.parent.children[0] not in ("(", "{"):
             return []
         if node.parent.parent.type in ("testlist_star_expr", "testlist", "dictorsetmaker"):
-            return []  # what is taken apart, and keys: all of these die as soon as they are imported
+            return []  # what is taken apart, and keys: all die as soon as they are imported
         commas = [i for i, child in enumerate(node.children) if child == ","]
         begins = [0, *(i + 1 for i in commas)]
         ends = [*(i + 1 for i in commas), len(node.children)]
@@ -166,8 +173,7 @@ def mutants(source: str) -> list[Mutant]:
     seen = {_meaning(source)}
     found = []
     tree = parso.parse(source)
-    sys.setrecursionlimit(10_000)
-    copy = pickle.dumps(tree)  # unpickled several times as fast as parsed
+    copy = _pickled(tree)  # unpickled several times as fast as parsed
     for name, operator in operators:
         places = sum(len(list(operator.mutation_positions(node))) for node in ast_nodes(tree))
         for occurrence in range(places):
@@ -179,6 +185,15 @@ def mutants(source: str) -> list[Mutant]:
     return sorted(found, key=lambda mutant: mutant.line)
 
 
+def _pickled(tree: Any) -> bytes:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)
+    try:
+        return pickle.dumps(tree)
+    finally:
+        sys.setrecursionlimit(limit)  # what is tested is to have its own
+
+
 def _mutant(name: str, source: str, mutated: str) -> Mutant:
     old, new = source.splitlines(), mutated.splitlines()
     first = next(i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
@@ -186,7 +201,17 @@ def _mutant(name: str, source: str, mutated: str) -> Mutant:
         old.pop()
         new.pop()
     before, after = (_tidy(" ".join(map(str.strip, lines[first:]))) for lines in (old, new))
-    return Mutant(name, first + 1, before, after, mutated)
+    return Mutant(name, first + 1, _within(source, first + 1), before, after, mutated)
+
+
+def _within(source: str, line: int) -> str:
+    within = ""
+    for node in ast.walk(ast.parse(source)):  # the outer before the inner
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (
+            node.lineno <= line <= (node.end_lineno or 0)
+        ):
+            within = node.name
+    return within
 
 
 def _tidy(code: str) -> str:

@@ -41,7 +41,7 @@ _FOREIGN = 3
 _MEMORY = 4 << 30
 """Bytes of address space: a mutant may ask for more and more."""
 
-_TIMES_AS_LONG = 10
+_TIMES_AS_LONG = 5
 _LEAST_SECONDS = 10
 """A mutant hangs if its tests take so many times as long as without a fault, and at least so
 long: it has been noticed then."""
@@ -90,9 +90,10 @@ class _Copy:
         """Kill whoever is left."""
         seconds = time.monotonic() - self.began
         if not ended:
-            self._kill()
-        _, status = os.waitpid(self.pid, 0)
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         self._kill()
+        _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         if code == _FOREIGN:
             raise SystemExit(self.output.read_text())
@@ -100,13 +101,16 @@ class _Copy:
         return Trial(code == 0 and ended, how, seconds, self.output)
 
     def _kill(self) -> None:
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        """SIGKILL to whoever is of its session, in whatever group."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                if int(stat.read_text().rpartition(")")[2].split()[3]) == self.pid:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
+            except OSError:
+                pass  # it has ended meanwhile
 
     def _test(self, tests: Sequence[str], seconds: float | None) -> None:
-        os.setpgid(0, 0)
+        os.setsid()
         os.dup2(os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(1, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

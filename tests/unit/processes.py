@@ -4,6 +4,7 @@ Real processes for those tests that need them: forks of this one, and interprete
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -38,6 +39,17 @@ def environment() -> dict[str, str]:
     measures coverage imports modules of its own."""
     kept = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def descriptors_before() -> list[str]:
+    """
+    Those that are open, of which as many are to be open afterwards.
+
+    What other tests have dropped without closing it is closed now, not while they are counted.
+    """
+    gc.collect()
+    gc.freeze()  # the next time only what has come meanwhile is looked through
+    return os.listdir("/proc/self/fd")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

@@ -141,6 +141,18 @@ class ProxiedTests(Case):
         self.assertIn("reason='shutting down'", self.lines[0])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_who_is_awaited_no_more_is_not_refused_when_it_stops(self) -> None:
+        for header, served in ((V1, 1), (b"hello", 0)):
+            admission = self.admission()
+            client, connection = self.connect()
+            admission.accepted(connection)
+            client.sendall(header)
+            self.reactor.turn()
+            lines = list(self.lines)
+            admission.stop()
+            self.assertEqual((len(self.pool.served), self.lines), (served, lines))
+            self.assertEqual((connection.descriptor >= 0, self.pool.abandoned), (bool(served), []))
+
     def awaited(self, count: int = 1) -> tuple[Admission, list[tuple[socket.socket, Connection]]]:
         """So many connections whose headers have not come."""
         admission = self.admission()

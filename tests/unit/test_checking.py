@@ -16,7 +16,7 @@ from twisted_fork.starting import Starter
 
 from .cases import Case
 from .fakes import FakeReactor, pass_time
-from .processes import leaving_somebody, wait_until_ended
+from .processes import descriptors_before, leaving_somebody, wait_until_ended
 
 MODULE = "checked_module"
 
@@ -30,7 +30,7 @@ class CheckTests(Case):
         self.patch(sys, "path", [str(self.folder), *sys.path])
         self.reactor = FakeReactor()
         self.found: list[str | None] = []
-        self.before = len(os.listdir("/proc/self/fd"))
+        self.before = len(descriptors_before())
 
     def begin(self, *lines: str) -> Check:
         """Check a handler whose module begins with these lines."""

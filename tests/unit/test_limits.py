@@ -245,12 +245,14 @@ class ApplyTests(Case):
         if pid == 0:
             status = 1
             try:
+                os.dup2(write, 3)
+                os.closerange(4, 1000)  # however many the other tests have left open
                 inside.apply(told)
                 files = resource.getrlimit(resource.RLIMIT_NOFILE)
                 with open("/proc/self/status") as file:
                     no_new = [line.split()[1] for line in file if line.startswith("NoNewPrivs")]
                 nice = os.getpriority(os.PRIO_PROCESS, 0)
-                os.write(write, repr((files, os.umask(0), no_new, nice)).encode())
+                os.write(3, repr((files, os.umask(0), no_new, nice)).encode())
                 status = 0
             finally:
                 os._exit(status)

@@ -28,6 +28,7 @@ from twisted_fork.listening import (
 
 from .cases import Case
 from .fakes import FakeReactor
+from .processes import descriptors_before
 
 kinds = st.sampled_from(
     ["tcp", "tcp6", "unix", "systemd", "ssl", "tls", "haproxy", "stdio", "fd", "", "x"]
@@ -311,7 +312,7 @@ class PortTests(Case):
                     os.close(copy)
 
     def test_a_closed_port_is_closed(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         port = self.open("tcp:0:interface=127.0.0.1")
         address = port.socket.getsockname()
         self.closed(port)
@@ -387,7 +388,7 @@ class PortTests(Case):
             (TCP4ServerEndpoint(None, 0, 2**31, "127.0.0.1"), "greater than maximum"),
             (UNIXServerEndpoint(None, str(self.folder / "s"), 2**31), "greater than maximum"),
         ):
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(descriptors_before())
             with self.assertRaisesRegex(CannotListen, f"^it: .*{told}"):
                 open_port(endpoint, "it")
             self.assertEqual(len(os.listdir("/proc/self/fd")), before)

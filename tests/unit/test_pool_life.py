@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -35,9 +36,46 @@ from .fakes import (
     process_of,
 )
 
+What = Callable[["PoolLife"], object]
+
 BUSY = (State.BEARING, State.GIVEN, State.SERVING)
 
 any_child = st.integers(0, 1000)
+
+
+def the_launcher_is_not_ready(life: PoolLife) -> None:
+    life.world.launcher.is_ready = False
+    life.pool.launcher_changed()
+
+
+def launching_fails(life: PoolLife) -> None:
+    life.world.launcher.error = OSError(errno.EMFILE, "too many")
+
+
+def trouble_is_over(life: PoolLife) -> None:
+    """After as long as children are waited for at most."""
+    life.world.launcher.error = None
+    life.world.launcher.is_ready = True
+    life.pool.launcher_changed()
+    pass_time(life.world.clock, 11.0)
+
+
+def it_is_stopped(life: PoolLife) -> None:
+    if life.stopped is None:
+        life.stopped = life.pool.stop()
+
+
+def time(seconds: float) -> What:
+    """It passes."""
+    return lambda life: pass_time(life.world.clock, seconds)
+
+
+WHAT = [
+    *[trouble_is_over, the_launcher_is_not_ready, launching_fails, trouble_is_over] * 4,
+    *map(time, (0.001, 0.05, 1.0, 11.0) * 4),
+    it_is_stopped,
+]
+"""What happens besides, all of it in one rule, so that most of the time children do something."""
 
 
 class PoolLife(RuleBasedStateMachine):
@@ -74,6 +112,11 @@ class PoolLife(RuleBasedStateMachine):
 
     def with_channel(self) -> list[Child]:
         return [child for child in self.alive() if child.channel is not None]
+
+    def who_may_be_ready(self) -> list[Child]:
+        """Those that serve, and may be given another connection."""
+        serving = self.children(State.SERVING)
+        return [child for child in serving if child.channel is not None and child.left]
 
     def lines(self, begin: str) -> int:
         return sum(line.startswith(begin) for line in self.world.lines)
@@ -123,6 +166,14 @@ class PoolLife(RuleBasedStateMachine):
         if given:
             self.world.says(given[which % len(given)], wire.TAKEN)
 
+    @precondition(lambda self: self.who_may_be_ready())
+    @rule(which=any_child)
+    def a_child_is_ready_again(self, which: int) -> None:
+        ready = self.who_may_be_ready()
+        child = ready[which % len(ready)]
+        self.world.says(child, wire.READY)
+        assert child.state is not State.SERVING
+
     @precondition(lambda self: self.alive())
     @rule(which=any_child, number=st.sampled_from([None, signal.SIGKILL]))
     def a_child_ends(self, which: int, number: int | None) -> None:
@@ -137,24 +188,20 @@ class PoolLife(RuleBasedStateMachine):
         else:
             channel_of(child).error = BrokenPipeError()
 
-    @rule(ready=st.booleans())
-    def the_launcher_changes(self, ready: bool) -> None:
-        self.world.launcher.is_ready = ready
-        self.pool.launcher_changed()
+    @rule(most=st.integers(1, 4))
+    def children_do_what_they_shall(self, most: int) -> None:
+        """Up to so many of them: they live, take their connection, and are ready again."""
+        for child in list(self.pool.children)[:most]:
+            if child.process is None:
+                self.world.live(child)
+            elif child.state is State.GIVEN and child.channel is not None:
+                self.world.says(child, wire.TAKEN)
+            elif child in self.who_may_be_ready():
+                self.world.says(child, wire.READY)
 
-    @rule(fails=st.booleans())
-    def launching_begins_or_ceases_to_fail(self, fails: bool) -> None:
-        self.world.launcher.error = OSError(errno.EMFILE, "too many") if fails else None
-
-    @rule(seconds=st.sampled_from([0.001, 0.05, 1.0, 11.0]))
-    def time_passes(self, seconds: float) -> None:
-        pass_time(self.world.clock, seconds)
-
-    @precondition(lambda self: self.stopped is None)
-    @rule(sure=st.sampled_from([False] * 9 + [True]))
-    def it_is_stopped(self, sure: bool) -> None:
-        if sure:
-            self.stopped = self.pool.stop()
+    @rule(what=st.sampled_from(WHAT))
+    def something_else_happens(self, what: What) -> None:
+        what(self)
 
     # What is always so
 

@@ -18,7 +18,7 @@ from twisted_fork.inside import program
 from twisted_fork.inside.about import ConnectionInfo
 
 from .cases import Case
-from .processes import forked, status_of
+from .processes import descriptors_before, forked, status_of
 
 TELL = (
     "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(),"
@@ -144,7 +144,7 @@ class ExecuteTests(Case):
 
     def test_it_has_no_other_descriptors(self) -> None:
         # but for those that whoever runs the tests has left open
-        before = [each for each in map(int, os.listdir("/proc/self/fd")) if each > 2]
+        before = [each for each in map(int, descriptors_before()) if each > 2]
         left = [each for each in before if os.path.exists(f"/proc/self/fd/{each}")]
         _, said = self.executed()
         found = json.loads(said)[3]

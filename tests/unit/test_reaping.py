@@ -20,7 +20,7 @@ from twisted_fork.reaping import ForkedProcess, Sweep, reason_for, start_process
 
 from .cases import Case
 from .fakes import FakeReactor
-from .processes import forked, status_of
+from .processes import descriptors_before, forked, status_of
 
 
 class ReasonTests(Case):
@@ -126,7 +126,7 @@ class ForkedProcessTests(ProcessCase):
             self.assertIsNotNone(self.how_it_ended()[1])
 
     def test_nothing_is_left_open_after_its_end(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         process = self.watch(self.fork())
         self.let_go()
         self.reactor.turn_until(lambda: self.ends)

@@ -13,7 +13,7 @@ from twisted_fork.inside import secure
 from twisted_fork.inside.importing import BadHandler
 
 from .cases import Case
-from .processes import TIME_LIMIT
+from .processes import TIME_LIMIT, descriptors_before
 from .test_pump import made_certificate
 
 
@@ -94,7 +94,7 @@ class ContextTests(SecureCase):
         self.assertEqual(len(context.get_ca_certs()), 1)
 
     def test_nothing_of_them_stays_open(self) -> None:
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         secure.context(self.order(key=f"{self.folder}/key", client_ca=self.certificate))
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 

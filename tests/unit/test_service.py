@@ -24,6 +24,7 @@ from twisted_fork.settings import InvalidSetting, Settings
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, journal_of
+from .processes import descriptors_before
 
 LOCAL = "tcp:0:interface=127.0.0.1"
 
@@ -173,7 +174,7 @@ class StartingTests(ServiceCase):
         self.assertEqual((info.pid, info.state), (process.pid, "serving"))
 
     def test_all_ports_are_opened_or_none(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         service = self.service(LOCAL, LOCAL, "nonsense")
         self.assertRaises(CannotListen, service.open_ports)
         self.turn()
@@ -247,7 +248,7 @@ class StoppingTests(ServiceCase):
         self.successResultOf(self.stop(self.service()))
 
     def test_without_children_it_stops_with_its_template(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         service = self.started()
         stopped = self.stop(service)
         self.assertNoResult(stopped)

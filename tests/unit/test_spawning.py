@@ -26,6 +26,7 @@ from twisted_fork.stderr import StandardError
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+from .processes import descriptors_before
 
 SETTINGS: dict[str, Any] = {"launcher": "spawn", "spare_children": 0, "connections_per_child": 2}
 
@@ -158,7 +159,7 @@ class SpawnLauncherTests(SpawnCase):
         self.assertTrue(self.pool.may_accept())
 
     def test_one_that_cannot_be_started_leaves_nothing_and_is_tried_again(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
         connection = self.connect()
         self.assertEqual(self.reactor.readers, [])
@@ -302,7 +303,7 @@ class WaitingTests(SpawnCase):
         self.assertRaises(ChildProcessError, os.waitpid, process.pid, os.WNOHANG)
 
     def test_one_that_ends_as_it_is_started_ends_once_with_its_status(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         self.ends_at_once("exit 7")
         self.pool.order_spare()
         (child,) = self.pool.children

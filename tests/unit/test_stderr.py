@@ -17,7 +17,7 @@ from twisted_fork.tap import Tap
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of
-from .processes import forked, status_of
+from .processes import descriptors_before, forked, status_of
 
 
 class TapTests(Case):
@@ -161,7 +161,7 @@ class StandardErrorTests(Case):
         self.lines: list[str] = []
         self.stderr = StandardError(self.reactor, self.reactor, journal_of(self.lines))
         self.addCleanup(self.stderr.close)
-        self.before = self.open_descriptors()
+        self.before = len(descriptors_before())
 
     def stream(self, give: Callable[[int], object] | None = None) -> tuple[Stream, socket.socket]:
         """A stream, and the socket for its process."""

@@ -10,6 +10,7 @@ from twisted_fork import calls, system
 from twisted_fork.settings import InvalidSetting
 
 from .cases import Case
+from .processes import descriptors_before
 
 
 def failing(number: int) -> Any:
@@ -30,7 +31,7 @@ class SystemTests(Case):
         return str(caught.exception)
 
     def test_this_system_denies_nothing(self) -> None:
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         system.check()
         self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
         with self.assertRaises(ChildProcessError):

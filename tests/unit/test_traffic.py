@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from twisted_fork.settings import InvalidSetting
 from twisted_fork.traffic import Traffic, require_told
 
 from .cases import Case
+from .processes import descriptors_before
 
 
 class ConnectionCase(Case):
@@ -45,23 +47,29 @@ class TrafficTests(ConnectionCase):
         assert idle is not None
         return idle
 
-    def age(self, seconds: float) -> None:
-        """Nothing is sent until the kernel says that it was idle for so long."""
-        while self.idle() < seconds:
-            pass
+    def age(self) -> float:
+        """Nothing is sent until the kernel says that it was idle for a while; the time then."""
+        while self.idle() < 0.1:
+            time.sleep(0.005)
+        return time.monotonic()
+
+    def assertUsedSince(self, then: float) -> None:
+        """It has not been idle for longer, as the kernel counts, which is in ticks."""
+        idle = self.idle()
+        self.assertLess(idle, time.monotonic() - then + 0.05)
 
     def test_both_directions_count(self) -> None:
         for sender, receiver in ((self.client, self.served), (self.served, self.client)):
-            self.age(0.2)
+            then = self.age()
             sender.sendall(b"x")
             self.assertEqual(receiver.recv(1), b"x")
-            self.assertLess(self.idle(), 0.15)
+            self.assertUsedSince(then)
 
     def test_what_nobody_has_read_counts_too(self) -> None:
-        self.age(0.2)
+        then = self.age()
         self.client.sendall(b"x")
         self.served.recv(1, socket.MSG_PEEK)
-        self.assertLess(self.idle(), 0.15)
+        self.assertUsedSince(then)
         self.assertEqual(self.served.recv(1), b"x", "it is still there")
 
     def test_it_is_told_how_much_went_over_it(self) -> None:
@@ -72,7 +80,7 @@ class TrafficTests(ConnectionCase):
         self.assertEqual(self.traffic.amount(), (5, 10))
 
     def test_no_descriptor_of_it_is_kept(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         for _ in range(20):
             Traffic(self.served.fileno()).amount()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)

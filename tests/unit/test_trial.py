@@ -12,6 +12,7 @@ from typing import Any
 from twisted_fork.inside import program, trial
 
 from .cases import Case
+from .processes import descriptors_before
 
 
 class FakeLibrary:
@@ -46,7 +47,7 @@ class TrialTests(Case):
     def complaint(self, path: str, limit: Any = None, **given: Any) -> str | None:
         """What is said of a program; nothing is left of having tried it."""
         order = {"path": path, "argv": ["name"], "env": {}, "clear": False, "chdir": None, **given}
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         said = trial.complaint(order, limit)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
         self.assertRaises(ChildProcessError, os.waitpid, -1, os.WNOHANG)

@@ -14,6 +14,7 @@ from pathlib import Path
 from twisted_fork.unixsockets import Place, listen
 
 from .cases import Case
+from .processes import descriptors_before
 
 
 class PathCase(Case):
@@ -40,7 +41,7 @@ class PathCase(Case):
         self, path: bytes = b"s", mode: int = 0o666, backlog: int = 5, lock: bool = True
     ) -> str:
         """Why it cannot be listened there; nothing is left open by that."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         with self.assertRaises(OSError) as caught:
             listen(path, mode, backlog, lock)
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
@@ -59,7 +60,7 @@ class TakingTests(PathCase):
     """Who may have a path."""
 
     def test_a_free_path_is_taken_and_only_the_socket_is_there(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         listener, _ = self.open()
         self.assertEqual(self.entries(), ["s"])
         self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
@@ -196,7 +197,7 @@ class StartingTogetherTests(PathCase):
                 flock(lock, how)
 
             self.patch(fcntl, "flock", too_late)
-            before = len(os.listdir("/proc/self/fd"))
+            before = len(descriptors_before())
             listener, place = self.open()
             self.assertEqual(self.entries(), ["s"])
             self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)

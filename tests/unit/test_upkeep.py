@@ -65,6 +65,14 @@ class SpareTests(Case):
         pass_time(world.clock, 0.001)
         self.assertEqual(len(world.launcher.launched), 2)
 
+    def test_when_it_was_not_quiet_it_looks_again_though_nothing_happens_any_more(self) -> None:
+        world = World(spare_children=1)
+        world.connect()
+        pass_time(world.clock, 0.0005)
+        world.connect()
+        pass_time(world.clock, 0.0031)
+        self.assertEqual(len(world.launcher.launched), 3)
+
     def test_while_it_is_busy_it_looks_less_and_less_often(self) -> None:
         world = World(spare_children=1, max_children=5000)
         looks: list[float] = []

@@ -12,6 +12,7 @@ from twisted_fork import wire
 
 from .cases import Case
 from .fakes import channel_pair
+from .processes import descriptors_before
 
 kinds = st.binary(min_size=1, max_size=1)
 tickets = st.integers(0, 2**64 - 1)
@@ -29,6 +30,9 @@ class MessageTests(Case):
         found = (message.kind, message.ticket, message.number, message.payload)
         self.assertEqual(found, (kind, ticket, number, payload))
         self.assertEqual(message.descriptors, [])
+
+    def test_what_is_not_given_is_nought_or_empty(self) -> None:
+        self.assertEqual(wire.pack(b"K"), b"K" + bytes(12))
 
     @given(kinds, tickets, numbers)
     def test_a_reply_has_the_ticket_of_what_it_answers(
@@ -107,6 +111,11 @@ class ChannelPairTests(Case):
         self.ours.close()
         self.assertIsNone(wire.receive(self.theirs))
 
+    def test_so_does_one_whose_other_side_has_gone_without_reading(self) -> None:
+        wire.send(self.theirs, wire.pack(wire.READY))
+        self.ours.close()
+        self.assertIsNone(wire.receive(self.theirs))
+
     def test_what_was_sent_before_the_end_is_still_received(self) -> None:
         wire.send(self.ours, wire.pack(wire.CONNECTION, 7))
         self.ours.close()
@@ -132,7 +141,7 @@ class ChannelPairTests(Case):
                 wire.send(self.ours, wire.pack(wire.FORK))
 
     def test_no_more_descriptors_are_taken_than_a_message_may_carry(self) -> None:
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors_before())
         with open(os.devnull) as nothing:
             rights = [nothing.fileno()] * 20
             socket.send_fds(self.ours, [wire.pack(wire.FORK)], rights)

@@ -17,7 +17,7 @@ from twisted_fork.starting import orders
 
 from .cases import Case
 from .fakes import channel_pair
-from .processes import forked, status_of
+from .processes import descriptors_before, forked, status_of
 
 
 def echo_work(connections_per_child: int = 1) -> worker.Work:
@@ -78,7 +78,7 @@ class RehearsalTests(Case):
     """What is done before a peer waits for it."""
 
     def test_rehearsals_leave_nothing_open(self) -> None:
-        before = os.listdir("/proc/self/fd")
+        before = descriptors_before()
         worker.rehearse(echo_work(), 3)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
