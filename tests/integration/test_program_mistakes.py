@@ -103,9 +103,11 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can make others
 
 
 def test_a_folder_for_a_program_that_is_closed_to_us(folder: Path, user: Unprivileged) -> None:
-    (folder / "closed").mkdir(mode=0)
+    closed = folder / "closed"
+    closed.mkdir(mode=0)
     command = [*user.twistd(), "-n", "--pidfile=", "forkserve", "--chdir=closed"]
     told = refusal(folder, "forkserve", [*command, "--", "cat"], **user.popen)
+    closed.chmod(0o700)  # to be removed
     assert "chdir (--chdir) cannot be 'closed': Permission denied" in told
 
 
