@@ -78,7 +78,11 @@ class Shared:
 
     def _end(self, server: Server) -> None:
         server.begin_test()
+        before = children(os.getpid())
         server.stop()
+        left = children(os.getpid()) - before
+        assert not left, f"{left} are left of a shared server: {server.tell()}"
+        server.close_log()
         shutil.rmtree(server.folder)
 
 

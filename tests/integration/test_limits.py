@@ -269,7 +269,7 @@ def test_limits_bind_programs_too(serve: Serve) -> None:
 def test_limits_bind_every_connection_of_a_child_that_lives_on(
     limited: StartLimited,
 ) -> None:
-    server = limited("--open-files=30", "--umask=027", "-k3")
+    server = limited("--open-files=30", "--umask=027", "-k3", steered=True)
     assert [tell(server)["open_files"] for _ in range(4)] == [[30, 30]] * 4
 
 
@@ -338,7 +338,7 @@ def test_programs_are_somebody_else_too(serve: Serve) -> None:
 def test_every_connection_of_a_child_that_lives_on_is_the_users(
     limited: StartLimited,
 ) -> None:
-    server = limited("--user=nobody", "-k3")
+    server = limited("--user=nobody", "-k3", steered=True)
     assert [tell(server)["uids"][0] for _ in range(4)] == [65534] * 4
 
 

@@ -104,7 +104,7 @@ def with_a_key() -> list[str]:
 def test_somebody_elses_child_does_not_find_the_keys_of_the_servers_session(
     with_a_key: list[str], serve: Serve, launcher: str
 ) -> None:
-    given: dict[str, Any] = {"before": with_a_key, "launcher": launcher}
+    given: dict[str, Any] = {"before": with_a_key, "launcher": launcher, "steered": True}
     found = {}
     for options in ([], ["--user=nobody"], ["--user=nobody", "-k2"]):
         server = serve(*options, handler="sessions:looks_for_the_key", **given)
