@@ -97,9 +97,13 @@ def nobody_left(shared_servers: Shared) -> Iterator[None]:
 
 
 @pytest.fixture
-def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[Serve]:
+def serve(
+    request: pytest.FixtureRequest, folder: Path, shared_servers: Shared, nobody_left: None
+) -> Iterator[Serve]:
     """
-    Start a server, or several; see serving.Serve.
+    Start a server, or several; see serving.Serve.  They are started as forked_twistd.py does it,
+    which is cheaper, but where a test or its module is marked with ``command``: there they are
+    started by the command itself.
 
     After the test, whatever it did: once its clients are gone there are the processes and
     descriptors that there were before them, and SIGTERM ends the server with status 0 and
@@ -107,6 +111,7 @@ def serve(folder: Path, shared_servers: Shared, nobody_left: None) -> Iterator[S
     is shared is left as it was before the test.
     """
     made = Serve(folder, shared_servers)
+    made.defaults["forked"] = request.node.get_closest_marker("command") is None
     failed = True
     try:
         yield made

@@ -131,7 +131,7 @@ class Serve:
         A server that other tests have had and will have, with the same arguments, its log as if
         it had just begun.
         """
-        server = self._shared.get(options, more)
+        server = self._shared.get(options, {**self.defaults, **more})
         if server not in self._borrowed:
             self._borrowed.append(server)
         return server

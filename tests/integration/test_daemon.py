@@ -19,6 +19,8 @@ from .harness import LOOPBACK
 from .processes import children, status
 from .serving import Serve
 
+pytestmark = pytest.mark.command
+
 
 @pytest.fixture
 def privileged_port() -> Iterator[int]:

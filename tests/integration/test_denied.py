@@ -21,6 +21,8 @@ from .harness import LOOPBACK
 from .processes import descriptors
 from .serving import Serve, need, refusal
 
+pytestmark = pytest.mark.command
+
 CLONE3 = 435
 PIDFD_OPEN = 434
 """The same on every architecture."""

@@ -16,6 +16,8 @@ from .harness import Server
 from .processes import wait_until
 from .serving import Serve
 
+pytestmark = pytest.mark.command
+
 MANY = 10 * 1024 * 1024
 
 

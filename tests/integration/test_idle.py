@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from .clients import ask
 from .harness import Server
 from .processes import children, status, ticks, wait_until
 from .serving import Serve
+
+pytestmark = pytest.mark.command
 
 WINDOW = 6.0
 """Seconds of observation.  Whether somebody sleeps can only be seen by watching for a

@@ -18,6 +18,8 @@ from .harness import LOOPBACK
 from .processes import wait_until
 from .serving import Serve
 
+pytestmark = pytest.mark.command
+
 
 def test_quiet_leaves_out_the_lines_of_every_connection(serve: Serve, launcher: str) -> None:
     server = serve.shared("--quiet", launcher=launcher, spares=1)

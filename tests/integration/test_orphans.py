@@ -21,6 +21,8 @@ from .processes import children, state, wait_until
 from .serving import Serve, need
 from .steering import Steering
 
+pytestmark = pytest.mark.command
+
 EVERY = 1.0
 """Seconds from one look for orphans to the next."""
 

@@ -22,6 +22,8 @@ from .served import sessions
 from .serving import Serve, ask_json, python_program
 from .test_programs import WAYS
 
+pytestmark = pytest.mark.command
+
 TELLING = python_program(f"sys.path.insert(0, {str(HERE)!r}); from served import sessions")
 TELLING[-1] += "; print(json.dumps(sessions.told()))"
 """A program that says which session it is in, and whether it can open the terminal."""

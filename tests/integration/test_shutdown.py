@@ -16,6 +16,8 @@ from .harness import Server
 from .processes import children, state, stop, wait_until
 from .serving import Serve
 
+pytestmark = pytest.mark.command
+
 LONG = "--grace=1000"
 """A grace that no test waits for: where it passes, that is by a second signal, or because the
 clock is moved."""

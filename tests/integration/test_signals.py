@@ -18,6 +18,8 @@ from .commands import twistd
 from .processes import wait_until
 from .systemd import Listener
 
+pytestmark = pytest.mark.command
+
 TAC = """
 import os, signal
 from twisted.application.service import Application, Service

@@ -15,6 +15,8 @@ from .processes import children, wait_until
 from .serving import Serve
 from .systemd import Listener
 
+pytestmark = pytest.mark.command
+
 
 def test_systemd_is_told_of_every_state_in_its_order(
     serve: Serve, listener: Listener, launcher: str

@@ -21,6 +21,8 @@ from .processes import children, until, wait_until
 from .serving import Serve, need
 from .systemd import ENDPOINTS, Manager
 
+pytestmark = pytest.mark.command
+
 
 def test_sockets_of_systemd_are_served(manager: Manager) -> None:
     server = manager.start()

@@ -17,6 +17,8 @@ from .processes import DEADLINE
 from .serving import need
 from .systemd import Manager
 
+pytestmark = pytest.mark.command
+
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 
 HANDLER = """

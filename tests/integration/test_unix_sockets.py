@@ -22,6 +22,8 @@ from .harness import Server
 from .processes import children, state, wait_until
 from .serving import Serve, forked_refusal
 
+pytestmark = pytest.mark.command
+
 BACKGROUND = pytest.mark.parametrize("daemon", [False, True], ids=["foreground", "daemon"])
 
 

@@ -17,6 +17,8 @@ from .harness import Server
 from .processes import children, descriptors, group, mapped, open_files
 from .serving import Serve
 
+pytestmark = pytest.mark.command
+
 STREAMS = {0, 1, 2}
 
 
