@@ -16,7 +16,7 @@ unit: .venv/installed-test
 	$(RUNNER) -m twisted.trial -j2 tests.unit
 
 integration: .venv/installed-test
-	$(RUNNER) -m pytest --numprocesses 4 --dist loadfile tests/integration
+	$(RUNNER) -m pytest --numprocesses 5 --dist loadfile tests/integration
 
 mutants: .venv/installed-test .venv/installed-mutants
 	$(RUNNER) -m tests.mutants $(RUN)
