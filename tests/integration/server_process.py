@@ -175,6 +175,11 @@ class ServerProcess:
         """The pid of the child that has taken a connection, by its client's end."""
         return int(self.wait_for(r"handed over PEER pid=(\d+)\b", of=connection)[0])
 
+    def ending_of(self, connection: socket.socket) -> str:
+        """How the child of a connection has ended, as the log says."""
+        (line,) = self.wait_for(r"child ended PEER pid=\d+ (.*)\n", of=connection)
+        return line
+
     # The end
 
     def kill(self, number: int = signal.SIGTERM) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from .clients import Address, ask
+from .clients import Address, Connection, ask
 from .commands import variables
 from .forked_twistd import FORKED
 from .harness import Server, new_public_folder
@@ -192,6 +192,13 @@ def _reap_the_daemons_parent(server: Server) -> None:
     for pid in children(os.getpid()) - {server.pid}:
         if state(pid) == "Z":
             os.waitpid(pid, 0)
+
+
+def order(server: Server, what: str) -> Connection:
+    """A connection whose handler has been told what to do."""
+    connection = server.connect()
+    connection.sendall(what.encode() + b"\n")
+    return connection
 
 
 def python_program(code: str) -> list[str]:

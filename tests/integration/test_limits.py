@@ -18,8 +18,8 @@ import pytest
 from .clients import read_to_end, talk
 from .commands import Unprivileged, environment, twistd
 from .harness import Server
-from .processes import DEADLINE, state, status, wait_until
-from .serving import Serve, ask_json, need, python_program, refused
+from .processes import DEADLINE, status
+from .serving import Serve, ask_json, need, order, python_program, refused
 
 HANDLER = '''
 """Uses more than it should, in the way that it is told to."""
@@ -91,20 +91,6 @@ def regains(connection):
             said.append(failure.errno)
     connection.sendall(json.dumps(said).encode())
 
-def multiplies(connection):
-    """Three generations that do not listen to SIGTERM, and hold the connection."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    read, write = os.pipe()
-    for _ in range(2):
-        os.write(write, b"%d " % os.getpid())
-        if os.fork():
-            break
-    else:
-        os.write(write, b"%d" % os.getpid())
-        connection.sendall(os.read(read, 1000) + b"\\n")
-    while True:
-        signal.pause()
-
 def obeys(connection, peer):
     what = connection.makefile("rb", buffering=0).readline().decode().strip()
     if what:
@@ -134,13 +120,6 @@ def limited(serve: Serve, folder: Path) -> StartLimited:
     return start
 
 
-def order(server: Server, what: str) -> socket.socket:
-    """A connection whose handler has been told what to do."""
-    connection = server.connect()
-    connection.sendall(what.encode() + b"\n")
-    return connection
-
-
 def answer(server: Server, what: str) -> bytes:
     """What a handler says then."""
     with order(server, what) as connection:
@@ -152,23 +131,6 @@ def tell(server: Server) -> dict[str, Any]:
     return ask_json(server.address, b"who\n")
 
 
-def ending(server: Server, connection: socket.socket) -> str:
-    """How the child of a connection has ended, as the log says."""
-    host, port = connection.getsockname()[:2]
-    (line,) = server.wait_for(rf"child ended peer={host}:{port} pid=\d+ (.*)")
-    return line
-
-
-def wait_until_gone(pids: Iterable[int]) -> None:
-    """They have ended; whose parent has ended before them is waited for here."""
-    for pid in pids:
-        wait_until(lambda pid=pid: state(pid) in ("Z", ""), f"the end of {pid}")  # type: ignore[misc]
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            pass
-
-
 # The system's limits
 
 
@@ -177,7 +139,7 @@ def test_cpu_time_is_limited(limited: StartLimited, launcher: str) -> None:
     with order(server, "spins") as connection, order(server, "") as other:
         assert connection.recv(1) == b""
         talk(other)
-        line = ending(server, connection)
+        line = server.ending_of(connection)
     assert line.startswith("signal=SIGXCPU")
     assert line.endswith(" limit=cpu-seconds")
 
@@ -188,7 +150,7 @@ def test_memory_is_limited(limited: StartLimited, launcher: str) -> None:
     with order(server, "eats") as connection:
         pid = server.child_of(connection)
         assert connection.recv(1) == b""
-        line = ending(server, connection)
+        line = server.ending_of(connection)
     assert line.startswith("exit=250 ")
     assert line.endswith(" limit=memory")
     server.wait_for(f"child wrote pid={pid}: MemoryError")
@@ -206,7 +168,7 @@ def test_the_size_of_files_is_limited(limited: StartLimited, folder: Path, launc
     with order(server, "writes") as connection:
         pid = server.child_of(connection)
         assert connection.recv(1) == b""
-        assert ending(server, connection).startswith("exit=1")
+        assert server.ending_of(connection).startswith("exit=1")
     server.wait_for(f"child wrote pid={pid}: OSError: .*File too large")
     assert (folder / "scratch").stat().st_size == 64 * 1024
 
@@ -227,7 +189,7 @@ def test_a_program_that_writes_too_much_is_told_of_by_the_limits_name(
     server = serve("--file-size=64K", program=["dd", "if=/dev/zero", f"of={path}", "bs=4096"])
     with server.connect() as connection:
         assert connection.recv(1) == b""
-        line = ending(server, connection)
+        line = server.ending_of(connection)
     assert line.startswith("signal=SIGXFSZ")
     assert line.endswith(" limit=file-size")
     assert path.stat().st_size == 64 * 1024
@@ -284,7 +246,7 @@ def test_the_log_tells_what_each_connection_has_used(limited: StartLimited) -> N
         lazy.shutdown(socket.SHUT_WR)
         assert lazy.recv(1) == b""
         used = [
-            re.search(r" cpu=(\d+\.\d{3}) memory=(\d+)K", ending(server, each))
+            re.search(r" cpu=(\d+\.\d{3}) memory=(\d+)K", server.ending_of(each))
             for each in (busy, lazy)
         ]
     assert all(used), server.tell()
@@ -351,17 +313,8 @@ def test_what_a_child_of_another_user_says_last_is_logged(
     with order(server, "raises_something_unknown") as connection:
         pid = server.child_of(connection)
         assert connection.recv(1) == b""
-        assert ending(server, connection).startswith("exit=1")
+        assert server.ending_of(connection).startswith("exit=1")
     server.wait_for(f"child wrote pid={pid}: KeyError: 'raises_something_unknown'")
-
-
-@as_root
-def test_time_limits_end_children_of_another_user(limited: StartLimited, launcher: str) -> None:
-    server = limited("--user=nobody", "--session-timeout=3", "--grace=0.5", launcher=launcher)
-    with order(server, "multiplies") as connection:
-        family = [int(pid) for pid in connection.makefile("rb").readline().split()]
-        assert ending(server, connection).endswith(" limit=session-timeout")
-        wait_until_gone(family)
 
 
 @as_root

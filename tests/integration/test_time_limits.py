@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from .certificates import Authority
-from .clients import Connection, read, talk
+from .clients import read, talk
 from .harness import Server
 from .processes import state, wait_until
-from .serving import Serve, python_program, refused
+from .serving import Serve, order, python_program, refused
 
 SESSION = 100.0
 """Seconds of a session, by a clock that is moved."""
@@ -45,19 +45,6 @@ while True: signal.pause()
 def limited(serve: Serve, launcher: str) -> Server:
     """A server whose sessions last so long."""
     return serve.shared(*LIMITED, handler="lasting:obeys", launcher=launcher, steered=True)
-
-
-def order(server: Server, what: str) -> Connection:
-    """A connection whose handler has been told what to do."""
-    connection = server.connect()
-    connection.sendall(what.encode() + b"\n")
-    return connection
-
-
-def ending(server: Server, connection: socket.socket) -> str:
-    """How the child of a connection has ended, as the log says."""
-    (line,) = server.wait_for(r"child ended PEER pid=\d+ (.*)\n", of=connection)
-    return line
 
 
 def family_of(connection: socket.socket) -> list[int]:
@@ -102,7 +89,7 @@ def test_a_session_ends_in_its_time_however_busy_it_is(serve: Serve, launcher: s
         go_on()
         server.advance(SESSION / 2)
         talking.join()
-        line = ending(server, connection)
+        line = server.ending_of(connection)
         server.wait_for(
             rf"limit reached PEER pid={pid} limit=session-timeout: SIGTERM\n", of=connection
         )
@@ -125,7 +112,7 @@ def test_the_whole_process_group_ends_with_a_session(
         if what == "multiplies":  # SIGTERM has been sent, to no effect
             assert server.find("child ended PEER ", of=connection) == []
             server.advance(GRACE)
-        line = ending(server, connection)
+        line = server.ending_of(connection)
         try:
             wait_until_gone(family)
         finally:
@@ -146,7 +133,7 @@ def test_a_program_and_its_children_end_with_a_session(serve: Serve) -> None:
         server.advance(SESSION)
         server.wait_for("limit reached PEER pid=", of=connection)
         server.advance(GRACE)
-        line = ending(server, connection)
+        line = server.ending_of(connection)
         wait_until_gone(family)
     assert line.startswith("signal=SIGKILL")
     assert line.endswith(" limit=session-timeout")
@@ -189,7 +176,7 @@ def test_an_idle_connection_ends_while_others_whose_bytes_flow_do_not(
             server.advance(0.4 * IDLE)
         server.wait_for(rf"limit reached PEER pid={pid} limit=idle-timeout: SIGTERM\n", of=idle)
         assert idle.recv(1) == b""
-        line = ending(server, idle)
+        line = server.ending_of(idle)
         talk(both, b"still here")
         assert receives.recv(1) == b"x"
         sends.sendall(b"x")
@@ -206,7 +193,7 @@ def test_a_program_on_an_idle_connection_ends_too(serve: Serve) -> None:
         server.child_of(connection)
         server.advance(IDLE)
         assert connection.recv(1) == b""
-        assert ending(server, connection).endswith(" limit=idle-timeout")
+        assert server.ending_of(connection).endswith(" limit=idle-timeout")
 
 
 def test_an_idle_peer_that_never_said_anything_ends_too(serve: Serve, launcher: str) -> None:
@@ -215,7 +202,7 @@ def test_an_idle_peer_that_never_said_anything_ends_too(serve: Serve, launcher: 
     for _ in range(2):
         with server.connect() as connection:
             assert connection.recv(1) == b""
-            assert ending(server, connection).endswith(" limit=idle-timeout")
+            assert server.ending_of(connection).endswith(" limit=idle-timeout")
 
 
 def test_unix_sockets_have_no_idle_timeout(folder: Path) -> None:
@@ -230,7 +217,7 @@ def test_a_tls_handshake_ends_in_its_time(serve: Serve, authority: Authority) ->
         pid = server.child_of(silent)
         assert silent.recv(1) == b""
         server.wait_for(f"child wrote pid={pid}: .*the TLS handshake took too long\n")
-        line = ending(server, silent)
+        line = server.ending_of(silent)
     assert line.startswith("exit=251 ")
     assert line.endswith(" limit=handshake-timeout")
     server.wait_for("penalty source=127.0.0.1 seconds=10000\n")
@@ -246,3 +233,18 @@ def test_a_proxy_header_is_waited_for_no_longer_than_a_handshake(serve: Serve) -
         server.advance(50)
         assert silent.recv(1) == b""
         server.wait_for("connection refused PEER reason='no PROXY header in time'\n", of=silent)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make others serve")
+def test_time_limits_end_children_of_another_user(serve: Serve, launcher: str) -> None:
+    server = serve(
+        *LIMITED, "--user=nobody", handler="lasting:obeys", launcher=launcher, steered=True
+    )
+    with order(server, "multiplies") as connection:
+        family = family_of(connection)
+        server.child_of(connection)
+        server.advance(SESSION)
+        server.wait_for("limit reached PEER .*limit=session-timeout", of=connection)
+        server.advance(GRACE)
+        assert server.ending_of(connection).endswith(" limit=session-timeout")
+        wait_until_gone(family)
