@@ -5,7 +5,8 @@ Theory of operation.  A child is ORDERED from the launcher to be a spare, or BEA
 ordered for a connection that waits for it.  When it lives and has nothing to do it is
 IDLE: a spare.  A connection that is sent to it makes it GIVEN, and the reactor process
 keeps its own descriptor of the connection until the child says that it has taken it;
-only then can the connection not be lost any more, and the child is SERVING.  A forked
+only then can the connection not be lost any more, and the child is SERVING.  Where it could
+not be sent, the kernel being full, the child is IDLE as before.  A forked
 child takes the connection that it was ordered for in the same moment that it comes to
 life; a spawned one is sent it then.  A child that is ready again is IDLE, or, told that
 no more will come, LEAVING.  So is one that was given up because something went wrong here:
@@ -54,6 +55,7 @@ class Event(Enum):
 
     ALIVE = "alive"
     HAND_OVER = "hand over"
+    UNSENT = "unsent"
     TAKEN = "taken"
     READY = "ready"
     DISMISSED = "dismissed"
@@ -68,6 +70,7 @@ NEXT: dict[tuple[State, Event], State] = {
     (State.BEARING, Event.ALIVE): State.GIVEN,
     (State.BEARING, Event.TAKEN): State.SERVING,
     (State.IDLE, Event.HAND_OVER): State.GIVEN,
+    (State.GIVEN, Event.UNSENT): State.IDLE,
     (State.GIVEN, Event.TAKEN): State.SERVING,
     (State.SERVING, Event.READY): State.IDLE,
     (State.ORDERED, Event.DISMISSED): State.LEAVING,

@@ -244,6 +244,14 @@ class Journal:
         """Children can be made again."""
         self._say(f"children start again failures={failures}")
 
+    def hand_over_failing(self, reason: str) -> None:
+        """Nothing can be sent to any child just now; the first line of a failing spell."""
+        self._warn(f"cannot hand over connections: {reason}; they wait, trying again")
+
+    def hand_over_recovered(self, failures: int) -> None:
+        """Connections can be handed over again."""
+        self._say(f"connections are handed over again failures={failures}")
+
     def accept_failing(self, reason: str) -> None:
         """No connection can be accepted just now; the first line of a failing spell."""
         self._warn(f"cannot accept connections: {reason}; they wait, trying again")

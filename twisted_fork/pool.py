@@ -10,6 +10,7 @@ that has it: see fault and abandon.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import deque
@@ -39,6 +40,10 @@ __all__ = ["Pool"]
 _MOST_TRIES = 3
 """Children that may end before taking a connection until it is given up: if it is
 the connection that kills them, it shall not go on for ever."""
+
+_FULL = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
+"""Why nothing can be sent just now, to whomever: sendmsg(2), and unix(7) for the first.  A
+channel that is full (``EAGAIN``) is the fault of its child."""
 
 
 class Pool:
@@ -84,6 +89,7 @@ class Pool:
         self.sources = Sources()
         self._serving = Serving(settings, clock, journal, crashed, told)
         self._backoff = Backoff(clock, self._settle)
+        self._full = Backoff(clock, self._settle, most=0.5)
         self._after_fault = Later(clock, self._settle)
         self._launcher_stopped: Deferred[None] | None = None
         self._empty: Deferred[None] = Deferred()
@@ -162,6 +168,7 @@ class Pool:
         """
         self.stopping = True
         self._backoff.cancel()
+        self._full.cancel()
         self.upkeep.stop()
         self._dismiss_idle()
         while self._waiting:
@@ -310,12 +317,8 @@ class Pool:
     def never_was(self, child: Child) -> None:
         """An ordered child was not made, and nothing is wrong with trying again."""
         self._forget(child)
-        connection, child.connection = child.connection, None
-        if connection is not None:
-            if self.stopping:
-                self._give_up(connection, "shutting down")
-            else:
-                self._waiting.appendleft(connection)
+        if child.connection is not None:
+            self._take_back(child, child.connection)
         self._look_whether_empty()
 
     def ended(self, child: Child, reason: Failure) -> None:
@@ -371,7 +374,7 @@ class Pool:
                 self.fault(child)
 
     def _place(self, connection: Connection) -> None:
-        child = self.children.latest_idle()
+        child = None if self._full.waiting else self.children.latest_idle()
         if child is not None:
             try:
                 self.children.move(child, Event.HAND_OVER)
@@ -413,7 +416,8 @@ class Pool:
     def _send(self, child: Child, connection: Connection) -> None:
         """
         Send *connection* to the child that was given it.  Where that fails the child
-        is killed, and the connection goes to another as soon as it has ended.
+        is killed, and the connection goes to another as soon as it has ended; but where
+        nothing can be sent to anybody, it is not the child's fault, and both wait.
         """
         child.since = self._clock.seconds()
         try:
@@ -421,9 +425,30 @@ class Pool:
                 raise BrokenPipeError
             data = wire.pack(wire.CONNECTION, payload=connection.details())
             child.channel.send(data, (connection.descriptor,))
-        except OSError:
-            child.kill()
+            if self._full.failures:
+                self.journal.hand_over_recovered(self._full.succeeded())
+        except OSError as failure:
+            if failure.errno in _FULL:
+                self._unsent(child, connection, failure.errno)
+            else:
+                child.kill()
         self.upkeep.watch()
+
+    def _unsent(self, child: Child, connection: Connection, number: int) -> None:
+        if not self._full.failures:
+            self.journal.hand_over_failing(os.strerror(number))
+        if not self._full.waiting:
+            self._full.failed()
+        self._idle_now(child, Event.UNSENT)
+        self._take_back(child, connection)
+
+    def _take_back(self, child: Child, connection: Connection) -> None:
+        """*child* was not given *connection*: it is the next to be placed."""
+        child.connection = None
+        if self.stopping:
+            self._give_up(connection, "shutting down")
+        else:
+            self._waiting.appendleft(connection)
 
     def _ready(self, child: Child, amount: tuple[int, int] | None) -> None:
         if not child.left:
@@ -482,7 +507,8 @@ class Pool:
         try:
             while self._waiting:
                 look = self.look()
-                if self.stopping or not (look.idle or look.can_launch):
+                idle = look.idle and not self._full.waiting
+                if self.stopping or not (idle or look.can_launch):
                     return
                 self._place_guarded(self._waiting.popleft())
         finally:

@@ -4,6 +4,7 @@ What the unit tests put in the place of the reactor, the log, processes and chan
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import select
@@ -284,12 +285,17 @@ class ListeningProtocol(RecordingProtocol):
 
 
 class World:
-    """A pool among fakes, and what may happen to it; without spares unless they are *given*."""
+    """
+    A pool among fakes, and what may happen to it; without spares unless they are *given*.
+
+    :ivar full: nothing can be sent to children that come to life.
+    """
 
     def __init__(self, protocol: type[ChildProtocol] = RecordingProtocol, **given: Any) -> None:
         self.clock = Clock()
         self.launcher = FakeLauncher()
         self.listening = protocol.listens()
+        self.full = False
         self.lines: list[str] = []
         self.rooms = 0
         self.last_words: list[int] = []
@@ -322,6 +328,8 @@ class World:
         each = self.settings.connections_per_child
         if child.connection is None or each > 1 or self.listening or took is False:
             child.channel = cast(Channel, FakeChannel())
+            if self.full:
+                channel_of(child).error = OSError(errno.ETOOMANYREFS, "full")
         self.pool.alive(child, took=child.connection is not None if took is None else took)
         return process
 

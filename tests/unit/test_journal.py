@@ -149,6 +149,11 @@ ALWAYS: list[tuple[Callable[[Journal], None], str]] = [
     ),
     (lambda j: j.launch_recovered(3), "children start again failures=3"),
     (
+        lambda j: j.hand_over_failing("why"),
+        "cannot hand over connections: why; they wait, trying again",
+    ),
+    (lambda j: j.hand_over_recovered(3), "connections are handed over again failures=3"),
+    (
         lambda j: j.accept_failing("why"),
         "cannot accept connections: why; they wait, trying again",
     ),

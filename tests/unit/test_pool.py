@@ -192,6 +192,86 @@ class FailingTests(Case):
         self.assertEqual({c.connection for c in world.launcher.launched[3:]}, set(connections))
 
 
+class FullKernelTests(Case):
+    """When nothing can be sent to any child."""
+
+    def setUp(self) -> None:
+        self.world = World(max_children=3)
+        self.spares = [self.world.spare(), self.world.spare()]
+        self.channels = [channel_of(spare) for spare in self.spares]
+        self.full(errno.ETOOMANYREFS)
+
+    def full(self, number: int | None) -> None:
+        for channel in self.channels:
+            channel.error = None if number is None else OSError(number, os.strerror(number))
+
+    def hinder_launches(self) -> None:
+        self.world.launcher.error = OSError(errno.EAGAIN, "no more")
+
+    def test_spares_stay_and_the_connection_goes_to_a_new_child(self) -> None:
+        world = self.world
+        connection = world.connect()
+        self.assertEqual(world.launcher.launched[-1].connection, None)
+        self.assertEqual((world.pool.look().idle, world.pool.look().waiting), (2, 1))
+        other = world.connect()  # nobody is tried again before it is time
+        self.assertIs(world.launcher.launched[-1].connection, other)
+        self.assertEqual([process_of(spare).signals for spare in self.spares], [[], []])
+        self.assertFalse(connection.closed)
+
+    def test_who_waits_is_handed_over_when_it_is_time(self) -> None:
+        world = self.world
+        self.hinder_launches()
+        connections = [world.connect(), world.connect()]
+        self.full(None)
+        self.assertEqual(world.pool.look().waiting, 2)
+        world.clock.advance(0.05)
+        self.assertEqual({spare.connection for spare in self.spares}, set(connections))
+
+    def test_a_spell_is_logged_once_and_so_is_its_end(self) -> None:
+        world = self.world
+        self.hinder_launches()
+        world.connect()
+        world.clock.pump([0.05, 0.1, 0.2])
+        failing = "cannot hand over connections: Too many references: cannot splice;"
+        self.assertEqual(
+            [line for line in world.lines if "hand" in line],
+            [f"{failing} they wait, trying again"],
+        )
+        self.full(None)
+        world.clock.advance(0.5)
+        self.assertIn("connections are handed over again failures=4", world.lines)
+        self.assertEqual(world.pool.look().waiting, 0)
+
+    def test_it_is_tried_twice_a_second_at_least(self) -> None:
+        world = self.world
+        self.hinder_launches()
+        connection = world.connect()
+        pass_time(world.clock, 5)
+        self.full(None)
+        world.clock.advance(0.5)
+        self.assertIn(connection, [spare.connection for spare in self.spares])
+
+    def test_too_little_memory_is_the_same(self) -> None:
+        for number in (errno.ENOMEM, errno.ENOBUFS):
+            self.full(number)
+            connection = self.world.connect()
+            self.assertFalse(connection.closed)
+        self.assertEqual(self.world.pool.look().idle, 2)
+
+    def test_while_stopping_it_is_refused(self) -> None:
+        world = World()
+        connection = world.connect()
+        (child,) = world.launcher.launched
+        world.pool.stop()
+        world.full = True
+        world.live(child, took=False)
+        self.assertTrue(connection.closed)
+        self.assertIn(
+            f"connection refused peer={connection.peer} reason='shutting down'", world.lines
+        )
+        self.assertIs(child.state, State.LEAVING)
+
+
 class DyingTests(Case):
     """When a child ends before it has taken its connection."""
 
@@ -258,6 +338,13 @@ class DyingTests(Case):
         connection = world.connect()
         self.assertEqual(process_of(child).signals, ["KILL"])
         self.assertFalse(connection.closed)
+
+    def test_a_child_whose_channel_is_full_is_killed(self) -> None:
+        world = World()
+        child = world.spare()
+        channel_of(child).error = BlockingIOError(errno.EAGAIN, "full")
+        world.connect()
+        self.assertEqual(process_of(child).signals, ["KILL"])
 
     def test_a_child_that_closes_its_channel_is_given_nothing(self) -> None:
         world = World(connections_per_child=2)
