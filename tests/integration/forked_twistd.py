@@ -3,20 +3,22 @@ twistd for many command lines, without importing Twisted for each.
 
 Run as a program, this has imported Twisted and nothing of ours.  For each command line it
 forks, and the fork runs the script ``twistd``: a process of its own with the command's words,
-environment, working directory, limits, standard output and standard error, which ends as the
-script ends.  It imports our package itself, so nothing of one command is left to the next.
+environment, working directory, limits, standard output and standard error, which ends with the
+status that the script ends with.  It imports our package itself, so nothing of one command is
+left to the next.
 
 A server can be started likewise.  Its parent in there ends at once, so it becomes a child of
 whoever started this: see the subreaper in conftest.py.
 
 It is not in all the command that a user types.  Twisted's modules are there already, the
-process has another command line in /proc, and of the variables that the interpreter itself
-reads only PYTHONPATH counts.  test_forked_twistd.py compares both; tests for which any of this
-matters run the command.
+process has another command line in /proc, its interpreter is not taken down at the end, and of
+the variables that the interpreter itself reads only PYTHONPATH counts.  test_forked_twistd.py
+compares both; tests for which any of this matters run the command.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -28,9 +30,10 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.app import ServerOptions
 
@@ -235,7 +238,30 @@ def become(command: dict[str, Any], streams: Sequence[int]) -> None:
     # as the interpreter does: the script's folder, PYTHONPATH, and all else
     rest = [each for each in sys.path[1:] if each not in mine]
     sys.path = [str(Path(sys.argv[0]).parent), *paths(os.environ), *rest]
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    end_as(sys.argv[0])
+
+
+def end_as(script: str) -> NoReturn:
+    """
+    Run *script*, and end with its status.
+
+    The interpreter is not taken down: that costs as much as all else that most commands do,
+    since it touches, hence copies, every page of Twisted's.
+    """
+    status: object = 0
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 0xFF if isinstance(status, int) else 1)
 
 
 def paths(environ: Mapping[str, str]) -> list[str]:
