@@ -148,7 +148,11 @@ def test_when_the_process_that_forks_is_killed_the_next_command_has_another(
     another: ForkedTwistd, folder: Path
 ) -> None:
     before = children(os.getpid())
-    (folder / "ends.py").write_text("import os\nos.kill(os.getppid(), 9)\nraise SystemExit\n")
+    # if it ended first, its parent might still wait for it before it is gone
+    (folder / "ends.py").write_text(
+        "import os\nparent = os.getppid()\nos.kill(parent, 9)\n"
+        "while os.getppid() == parent:\n    pass\nraise SystemExit\n"
+    )
     with pytest.raises(AssertionError, match="its process has ended"):
         another.run(["-n", "--logfile=log", "-oy", "ends.py"], folder, variables())
     # as anything that loses its parent, it has become our child
