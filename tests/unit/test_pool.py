@@ -254,9 +254,20 @@ class FullKernelTests(Case):
     def test_too_little_memory_is_the_same(self) -> None:
         for number in (errno.ENOMEM, errno.ENOBUFS):
             self.full(number)
-            connection = self.world.connect()
-            self.assertFalse(connection.closed)
-        self.assertEqual(self.world.pool.look().idle, 2)
+            self.world.connect()
+            self.assertEqual([process_of(spare).signals for spare in self.spares], [[], []])
+            self.full(None)
+            self.world.clock.advance(1)
+            self.assertEqual(self.world.pool.look().waiting, 0)
+
+    def test_whoever_stops_waits_for_no_better_time(self) -> None:
+        world = self.world
+        self.hinder_launches()
+        connection = world.connect()
+        world.pool.stop()
+        self.assertTrue(connection.closed)
+        soon = [call for call in world.clock.getDelayedCalls() if call.getTime() < 1]
+        self.assertEqual(soon, [])  # later on those who do not go are killed
 
     def test_while_stopping_it_is_refused(self) -> None:
         world = World()
