@@ -21,7 +21,7 @@ from .certificates import Authority
 from .fake_servers import Behaviour, FakeServer, StartServer, uppercase
 from .forked_twistd import FORKED
 from .harness import new_public_folder
-from .processes import children, descendants, state
+from .processes import children, descendants, told
 from .public import remove_copies
 from .serving import Serve, Shared
 from .systemd import Listener, Manager
@@ -88,7 +88,7 @@ def nobody_left(shared_servers: Shared) -> Iterator[None]:
         return children(os.getpid()) - before - shared_servers.pids() - FORKED.pids()
 
     yield
-    remaining = {pid: state(pid) for pid in left()}
+    remaining = {pid: told(pid) for pid in left()}
     for pid in left():
         for each in {pid, *descendants(pid)}:
             os.kill(each, signal.SIGKILL)

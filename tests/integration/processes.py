@@ -85,6 +85,12 @@ def state(pid: int) -> str:
     return "".join(_stat(pid)[:1])
 
 
+def told(pid: int) -> str:
+    """Its name, state, parent, group and session, and when it began, also if it is a zombie."""
+    name = _read(pid, "stat").rpartition(")")[0].partition("(")[2]
+    return " ".join([name, *_stat(pid)[:4], *_stat(pid)[19:20]])
+
+
 def stop(*pids: int) -> None:
     """
     They do nothing until they are continued.  Once this returns they are stopped indeed: a
