@@ -213,10 +213,14 @@ class Pool:
             if child.connection is connection:
                 self._write_off(child)
                 return
+        self._lose(connection)
+        self._after_fault.arm(0)
+
+    def _lose(self, connection: Connection) -> None:
+        """*connection* is closed, and waits no more if it did."""
         if connection in self._waiting:
             self._waiting.remove(connection)
         self._release(connection)
-        self._after_fault.arm(0)
 
     def _write_off(self, child: Child) -> None:
         """
@@ -306,11 +310,8 @@ class Pool:
     def failed(self, child: Child, number: int) -> None:
         """An ordered child could not be made: *number* is the errno."""
         self.never_was(child)
-        if not self.stopping and not self._backoff.waiting:
+        if self._fails(self._backoff, self.journal.launch_failing, number):
             self._failed = self._clock.seconds()
-            if not self._backoff.failures:
-                self.journal.launch_failing(os.strerror(number))
-            self._backoff.failed()
             if self.children.idle:
                 self._settle()
 
@@ -373,8 +374,25 @@ class Pool:
             except BaseException:
                 self.fault(child)
 
+    def _fails(self, spell: Backoff, say: Callable[[str], object], number: int) -> bool:
+        """
+        Something fails for now: try again later, and *say* it if it is the first time.
+
+        :returns: False if it is to be tried later already, or never.
+        """
+        if self.stopping or spell.waiting:
+            return False
+        if not spell.failures:
+            say(os.strerror(number))
+        spell.failed()
+        return True
+
+    def _spare(self) -> Child | None:
+        """Who can be sent a connection; nobody while the kernel is full."""
+        return None if self._full.waiting else self.children.latest_idle()
+
     def _place(self, connection: Connection) -> None:
-        child = None if self._full.waiting else self.children.latest_idle()
+        child = self._spare()
         if child is not None:
             try:
                 self.children.move(child, Event.HAND_OVER)
@@ -382,7 +400,7 @@ class Pool:
                 self._send(child, connection)
             except BaseException:
                 self.fault(child)
-                self._release(connection)
+                self._lose(connection)
         elif self.look().can_launch:
             self._launch(connection)
         else:
@@ -425,22 +443,17 @@ class Pool:
                 raise BrokenPipeError
             data = wire.pack(wire.CONNECTION, payload=connection.details())
             child.channel.send(data, (connection.descriptor,))
-            if self._full.failures:
-                self.journal.hand_over_recovered(self._full.succeeded())
         except OSError as failure:
             if failure.errno in _FULL:
-                self._unsent(child, connection, failure.errno)
-            else:
-                child.kill()
+                self._fails(self._full, self.journal.hand_over_failing, failure.errno)
+                self._idle_now(child, Event.UNSENT)
+                self._take_back(child, connection)
+                return
+            child.kill()
+        else:
+            if self._full.failures:
+                self.journal.hand_over_recovered(self._full.succeeded())
         self.upkeep.watch()
-
-    def _unsent(self, child: Child, connection: Connection, number: int) -> None:
-        if not self._full.failures:
-            self.journal.hand_over_failing(os.strerror(number))
-        if not self._full.waiting:
-            self._full.failed()
-        self._idle_now(child, Event.UNSENT)
-        self._take_back(child, connection)
 
     def _take_back(self, child: Child, connection: Connection) -> None:
         """*child* was not given *connection*: it is the next to be placed."""
@@ -506,9 +519,7 @@ class Pool:
         self._placing = True
         try:
             while self._waiting:
-                look = self.look()
-                idle = look.idle and not self._full.waiting
-                if self.stopping or not (idle or look.can_launch):
+                if self.stopping or not (self._spare() or self.look().can_launch):
                     return
                 self._place_guarded(self._waiting.popleft())
         finally:

@@ -281,6 +281,9 @@ class FullKernelTests(Case):
             f"connection refused peer={connection.peer} reason='shutting down'", world.lines
         )
         self.assertIs(child.state, State.LEAVING)
+        self.assertFalse([line for line in world.lines if "trying again" in line])
+        soon = [call for call in world.clock.getDelayedCalls() if call.getTime() < 1]
+        self.assertEqual(soon, [])
 
 
 class DyingTests(Case):

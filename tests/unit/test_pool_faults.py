@@ -5,6 +5,7 @@ connection that it is about and the child that has it, and nothing else.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import fail, succeed
 
 from twisted_fork import pool, wire
+from twisted_fork.accepted import Connection
 from twisted_fork.child import Child, State
 from twisted_fork.deadlines import end_group
 from twisted_fork.launcher import Impossible
@@ -263,6 +265,21 @@ class PlacingFaultTests(FaultCase):
         self.assertOver(connection)
         self.assertEqual(process_of(child).signals, ["KILL"])
         self.assertEqual((child.state, len(self.faults())), (State.LEAVING, 1))
+
+    def test_one_that_was_to_wait_for_a_better_time_is_closed_and_waits_no_more(self) -> None:
+        world = self.world
+        spare = world.spare()
+        channel_of(spare).error = OSError(errno.ETOOMANYREFS, "full")
+        take_back = world.pool._take_back
+
+        def raises_at_its_end(child: Child, connection: Connection) -> None:
+            take_back(child, connection)
+            raise Unexpected
+
+        self.patch(world.pool, "_take_back", raises_at_its_end)
+        connection = world.connect()
+        self.assertTrue(connection.closed)
+        self.assertEqual(world.pool.look().waiting, 0)
 
     def test_so_is_a_connection_that_could_not_even_be_noted(self) -> None:
         child = self.world.spare()
