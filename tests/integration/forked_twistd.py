@@ -248,20 +248,20 @@ def end_as(script: str) -> NoReturn:
     The interpreter is not taken down: that costs as much as all else that most commands do,
     since it touches, hence copies, every page of Twisted's.
     """
-    status: object = 0
+    status = 0
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
-        status = end.code or 0
-        if not isinstance(status, int):
-            print(status, file=sys.stderr)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
         status = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status & 0xFF if isinstance(status, int) else 1)
+    os._exit(status & 0xFF)
 
 
 def paths(environ: Mapping[str, str]) -> list[str]:

@@ -86,9 +86,8 @@ def state(pid: int) -> str:
 
 
 def told(pid: int) -> str:
-    """Its name, state, parent, group and session, and when it began, also if it is a zombie."""
-    name = _read(pid, "stat").rpartition(")")[0].partition("(")[2]
-    return " ".join([name, *_stat(pid)[:4], *_stat(pid)[19:20]])
+    """Pid, name, state, parent, group and session, of a zombie too."""
+    return " ".join(_read(pid, "stat").split()[:6])
 
 
 def stop(*pids: int) -> None:

@@ -249,9 +249,9 @@ class Hurry:
     def look(self) -> None:
         """See whether it is time."""
         reactor = _reactor()
-        due = [call.getTime() for call in reactor.getDelayedCalls()]
         if reactor.threadCallQueue or reactor._justStopped:
             return  # what a signal has asked for begins after the calls that are due
+        due = [call.getTime() for call in reactor.getDelayedCalls()]
         if not due or not all(map(_sleeps, _children())) or reactor._poller.poll(0, 1):
             return
         seconds = max(0.0, min(due) - reactor.seconds())
