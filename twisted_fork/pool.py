@@ -310,10 +310,10 @@ class Pool:
     def failed(self, child: Child, number: int) -> None:
         """An ordered child could not be made: *number* is the errno."""
         self.never_was(child)
-        if self._fails(self._backoff, self.journal.launch_failing, number):
-            self._failed = self._clock.seconds()
-            if self.children.idle:
-                self._settle()
+        self._failed = self._clock.seconds()
+        self._fails(self._backoff, self.journal.launch_failing, number)
+        if self.children.idle:
+            self._settle()
 
     def never_was(self, child: Child) -> None:
         """An ordered child was not made, and nothing is wrong with trying again."""
@@ -374,18 +374,13 @@ class Pool:
             except BaseException:
                 self.fault(child)
 
-    def _fails(self, spell: Backoff, say: Callable[[str], object], number: int) -> bool:
-        """
-        Something fails for now: try again later, and *say* it if it is the first time.
-
-        :returns: False if it is to be tried later already, or never.
-        """
+    def _fails(self, spell: Backoff, say: Callable[[str], object], number: int) -> None:
+        """Something fails for now: try again later, and *say* it if it is the first time."""
         if self.stopping or spell.waiting:
-            return False
+            return
         if not spell.failures:
             say(os.strerror(number))
         spell.failed()
-        return True
 
     def _spare(self) -> Child | None:
         """Who can be sent a connection; nobody while the kernel is full."""

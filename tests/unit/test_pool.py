@@ -180,6 +180,15 @@ class FailingTests(Case):
         self.assertEqual(world.lines[1], "children start again failures=4")
         self.assertFalse([line for line in world.lines[2:] if "start" in line])
 
+    def test_of_several_that_failed_each_goes_to_a_spare_that_waits(self) -> None:
+        world = World(max_children=9)
+        connections = [world.connect() for _ in range(2)]
+        first, second = world.launcher.launched
+        spares = [world.spare() for _ in range(2)]
+        for child in (first, second):
+            world.pool.failed(child, errno.EAGAIN)
+        self.assertEqual({spare.connection for spare in spares}, set(connections))
+
     def test_children_that_the_template_could_not_fork_are_the_same(self) -> None:
         world = self.world
         world.launcher.error = None
