@@ -153,7 +153,8 @@ class ForkingService(Service):
         ]
 
     def _new_orders(self, uid: int | None = None) -> dict[str, Any]:
-        return starting.orders(self._handler, self.settings, self._protocol.listens(), uid)
+        known = {} if self._orders is None else {"clone": self._orders["clone"]}
+        return starting.orders(self._handler, self.settings, self._protocol.listens(), uid, **known)
 
     def open_ports(self) -> None:
         """
@@ -197,9 +198,9 @@ class ForkingService(Service):
 
         :raises CannotListen, InvalidHandler, InvalidSetting: see open_ports and check.
         """
-        if not self._ports:
+        if not self._ports or self._orders is None:
             self.check()
-            self.open_ports()
+        self.open_ports()
         super().startService()  # type: ignore[no-untyped-call]
         keep_steady(self._reactor)
         if self.observer is not None:
@@ -217,8 +218,8 @@ class ForkingService(Service):
             settings = replace(settings, spare_children=0)
             launcher = ExecLauncher(self._reactor, self._watcher, program, stderr, open_files)
         else:
-            orders = self._orders or self._new_orders()
-            given = (self._watcher, self._journal, orders, starter)
+            assert self._orders is not None
+            given = (self._watcher, self._journal, self._orders, starter)
             if settings.launcher == "fork":
                 launcher = ForkLauncher(self._reactor, *given)
             else:

@@ -40,8 +40,9 @@ __all__ = [
 PATIENCE = 60.0
 """Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
 
-_CHECKED = b"checked\n"
-"""What a check writes when it has found nothing wrong, and nothing else."""
+_CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
+"""What a check writes when it has found nothing wrong, and nothing else: which call forks
+children here."""
 
 _TLS_FILES = ("certificate", "key", "client_ca")
 
@@ -187,7 +188,8 @@ def orders_file(orders: dict[str, Any]) -> BinaryIO:
 def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
     """
     Look in a process of its own, and wait for it, whether a template with these orders
-    could work here: whether it can fork, and load its handler.
+    could work here: whether it can fork, and load its handler.  Which call it has to fork
+    with is added to the orders.
 
     :param uid: as whom to look; by default as who we are.
     :returns: one line that says what is wrong; None if nothing is.
@@ -220,7 +222,9 @@ def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None
                 _end_group(looking)
         stdout.seek(0)
         stderr.seek(0)
-        return verdict(status, stdout.read(), stderr.read())
+        answer = stdout.read()
+        orders["clone"] = _CHECKED.get(answer, orders["clone"])
+        return verdict(status, answer, stderr.read())
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -239,7 +243,7 @@ def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
     :param returncode: as of subprocess: negative for a signal.
     :returns: one line that says what is wrong; None if nothing is.
     """
-    if (returncode, stdout) == (0, _CHECKED):
+    if returncode == 0 and stdout in _CHECKED:
         return None
     lines = stderr.decode(errors="replace").strip().splitlines()
     if returncode == 1 and lines:
@@ -257,18 +261,24 @@ def too_late() -> str:
 
 
 def orders(
-    handler: Handler, settings: Settings, listened_to: bool, uid: int | None = None
+    handler: Handler,
+    settings: Settings,
+    listened_to: bool,
+    uid: int | None = None,
+    clone: str = "clone3",
 ) -> dict[str, Any]:
     """
     What a template or a spawned child is told, once: plain values.
 
     :param listened_to: somebody cares for the messages of the handler.
     :param uid: who the reactor process will be; by default who it is.
+    :param clone: the call to fork with; see sibling.Cloner.
     :raises InvalidSetting: a limit cannot be applied by who that is, or a file for TLS
         cannot be read.
     """
     return {
         "accounts": not settings.quiet,
+        "clone": clone,
         "connections_per_child": settings.connections_per_child,
         "handler": handler.order(),
         "handshake_timeout": settings.handshake_timeout,

@@ -228,6 +228,23 @@ class StartingTests(ServiceCase):
         assert message is not None
         self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"checked")
 
+    def test_the_call_that_the_check_has_found_is_the_one_to_fork_with(self) -> None:
+        def found(orders: dict[str, Any], *arguments: object) -> None:
+            orders["clone"] = "clone"
+
+        self.patch(starting, "check", found)
+        service = self.service()
+        # whoever opens the ports first has it checked all the same
+        service.open_ports()
+        service.startService()
+        service.reload()
+        for started in self.reactor.started:
+            self.addCleanup(started["channel"].close)
+            message = wire.receive(started["channel"])
+            assert message is not None
+            self.assertEqual(start.orders_in(message)["clone"], "clone")
+        self.assertEqual(len(self.reactor.started), 2)
+
     def test_children_have_the_limits_that_were_before_they_were_raised(self) -> None:
         self.started()
         self.assertEqual(self.limits, [(1024, 4096)])

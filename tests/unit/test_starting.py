@@ -49,11 +49,12 @@ class VerdictTests(Case):
     """What a check has said."""
 
     def test_only_an_answer_from_its_end_is_a_yes(self) -> None:
-        self.assertIsNone(verdict(0, b"checked\n", b""))
+        self.assertIsNone(verdict(0, b"checked clone\n", b""))
         # a handler may say something, too
-        self.assertIsNone(verdict(0, b"checked\n", b"imported\n"))
+        self.assertIsNone(verdict(0, b"checked clone3\n", b"imported\n"))
         told = "the handler ends the process when it is imported"
-        for stdout in (b"", b"checked", b"checked\nchecked\n", b"checked\n\n"):
+        once = b"checked clone\n"
+        for stdout in (b"", b"checked\n", once[:-1], once * 2, once + b"\n"):
             self.assertEqual(verdict(0, stdout, b"imported\n"), told)
 
     def test_a_refusal_is_the_last_line_of_standard_error(self) -> None:
@@ -70,7 +71,7 @@ class VerdictTests(Case):
             told = f"the handler ends the process{how} when it is imported"
             self.assertEqual(verdict(status, b"", b"" if status == 1 else b"something\n"), told)
         # whatever it had answered before
-        self.assertIn("by SIGKILL", verdict(-9, b"checked\n", b"") or "")
+        self.assertIn("by SIGKILL", verdict(-9, b"checked clone3\n", b"") or "")
 
 
 class OrdersTests(Case):
@@ -133,9 +134,16 @@ class CheckTests(Case):
             self.assertIsNone(self.check(launcher=launcher))
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
+    def test_the_call_that_forks_children_here_is_found_out(self) -> None:
+        found = starting.orders(Echo(), Settings(), False, clone="neither")
+        self.assertIsNone(starting.check(found))
+        self.assertIn(found["clone"], ("clone3", "clone"))
+        orders = starting.orders(Imported("no_such_module", "serve"), Settings(), False)
+        self.assertIsNotNone(starting.check(orders))
+
     def test_what_it_prints_is_not_taken_for_an_answer(self) -> None:
         self.assertIsNone(self.check("print('hello')"))
-        wrong = self.check("print('checked')", "import os", "os._exit(0)")
+        wrong = self.check("print('checked clone3')", "import os", "os._exit(0)")
         self.assertEqual(wrong, "the handler ends the process when it is imported")
 
     def test_one_that_hangs_is_ended_with_all_that_it_has_started(self) -> None:

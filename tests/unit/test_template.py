@@ -106,6 +106,14 @@ class TemplateTests(Case):
         self.assertEqual(status_of(pid), 0)
         self.ends_well()
 
+    def test_it_has_had_no_child_when_it_is_ready(self) -> None:
+        # one that is killed before then, because another takes over, would leave it behind
+        self.start_and_wait()
+        stat = Path(f"/proc/{self.template}/stat").read_text().rpartition(")")[2].split()
+        faults, faults_of_children = map(int, stat[7:9])
+        self.assertGreater(faults, 0)
+        self.assertEqual(faults_of_children, 0)
+
     def test_a_spare_waits_on_a_channel_of_its_own(self) -> None:
         self.start_and_wait()
         ours, theirs = channel_pair()

@@ -25,8 +25,9 @@ _SIGKILL = 9
 
 
 def main() -> NoReturn:
-    """Write ``checked`` to standard output, and nothing else, and exit with status 0; or say
-    on standard error, in one line, what is wrong, and exit with 1."""
+    """Write ``checked`` and the call that forks children here to standard output, and nothing
+    else, and exit with status 0; or say on standard error, in one line, what is wrong, and
+    exit with 1."""
     # what a handler starts when it is imported can be ended together with it
     os.setsid()
     _end_with_our_parent()
@@ -35,9 +36,10 @@ def main() -> NoReturn:
     os.dup2(2, 1)
     orders = marshal.loads(sys.stdin.buffer.read())
     sys.path[:] = orders["path"]
+    call = "clone3"
     if orders["launcher"] == "fork":
         try:
-            sibling.Cloner().probe()
+            call = sibling.Cloner().probe()
         except (sibling.Unsupported, OSError) as failure:
             _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
     for path, _contents in filter(None, (orders["tls"] or {}).values()):
@@ -54,7 +56,7 @@ def main() -> NoReturn:
             _require_limits(work.limit)
     except (BadHandler, OSError) as failure:
         _refuse(str(failure))
-    os.write(answer, b"checked\n")
+    os.write(answer, f"checked {call}\n".encode())
     # nor what a handler has registered for the end of the interpreter
     worker.exit_now(0)
 

@@ -156,21 +156,24 @@ class Cloner:
             raise OSError(number, os.strerror(number))
         return pid
 
-    def probe(self) -> None:
+    def probe(self) -> str:
         """
         Find out which call works here, by making it.
 
         This process must have no child.
 
+        :returns: ``clone3`` or ``clone``.
         :raises Unsupported: neither does; the message says why.
         :raises OSError: as fork(2): no process can be made just now.
         """
         try:
             self._try()
+            return "clone3"
         except _Refused as refusal:
             self.use_clone()
             try:
                 self._try()
+                return "clone"
             except _Refused as second:
                 raise Unsupported(f"clone3: {refusal}; clone: {second}") from second
 
