@@ -21,14 +21,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from twisted_fork.child import ChildProtocol
-    from twisted_fork.descriptions import CannotListen
+    from twisted_fork.command.script import serve
+    from twisted_fork.command.signals import take_signals
+    from twisted_fork.entrance.descriptions import CannotListen
     from twisted_fork.handler import InvalidHandler, Program
     from twisted_fork.inside.about import ConnectionInfo, connection, tell
-    from twisted_fork.script import serve
+    from twisted_fork.pool.child import ChildProtocol
     from twisted_fork.service import ChildInfo, ForkingService
     from twisted_fork.settings import InvalidSetting, Settings
-    from twisted_fork.signals import take_signals
 
 __all__ = [
     "CannotListen",
@@ -49,9 +49,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CannotListen": "descriptions",
+    "CannotListen": "entrance.descriptions",
     "ChildInfo": "service",
-    "ChildProtocol": "child",
+    "ChildProtocol": "pool.child",
     "ConnectionInfo": "inside.about",
     "ForkingService": "service",
     "InvalidHandler": "handler",
@@ -59,8 +59,8 @@ _HOMES = {
     "Program": "handler",
     "Settings": "settings",
     "connection": "inside.about",
-    "serve": "script",
-    "take_signals": "signals",
+    "serve": "command.script",
+    "take_signals": "command.signals",
     "tell": "inside.about",
 }
 

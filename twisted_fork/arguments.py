@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from twisted_fork.child import ChildProtocol
+from twisted_fork.pool.child import ChildProtocol
 from twisted_fork.settings import Settings
 
 __all__ = ["protocol_from", "settings_from"]

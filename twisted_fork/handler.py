@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from twisted_fork import kinds, limits
+from twisted_fork import kinds
+from twisted_fork.launchers import limits
 from twisted_fork.settings import Settings
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]

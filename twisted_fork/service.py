@@ -15,27 +15,28 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, suc
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.failure import Failure
 
-from twisted_fork import descriptors, starting, system, traffic
-from twisted_fork.admission import Admission
 from twisted_fork.arguments import protocol_from, settings_from
-from twisted_fork.child import ChildProtocol, State
-from twisted_fork.clock import keep_steady
-from twisted_fork.descriptions import described, endpoint_from, listed, require_plain
-from twisted_fork.draining import Drain
-from twisted_fork.executing import ExecLauncher
-from twisted_fork.forking import ForkLauncher
-from twisted_fork.gate import Gate
+from twisted_fork.entrance.admission import Admission
+from twisted_fork.entrance.descriptions import described, endpoint_from, listed, require_plain
+from twisted_fork.entrance.gate import Gate
+from twisted_fork.entrance.ports import Port, open_port
 from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
 from twisted_fork.journal import Journal
+from twisted_fork.kernel import descriptors, system, traffic
+from twisted_fork.kernel.clock import keep_steady
+from twisted_fork.kernel.orphans import Orphans
+from twisted_fork.kernel.stderr import StandardError
+from twisted_fork.kernel.watcher import Watcher
 from twisted_fork.later import OneAtATime
-from twisted_fork.launcher import Launcher
-from twisted_fork.listening import Port, open_port
-from twisted_fork.orphans import Orphans
-from twisted_fork.pool import Pool
+from twisted_fork.launchers import interpreter
+from twisted_fork.launchers.execute import ExecLauncher
+from twisted_fork.launchers.fork import ForkLauncher
+from twisted_fork.launchers.spawn import SpawnLauncher
+from twisted_fork.pool.child import ChildProtocol, State
+from twisted_fork.pool.drain import Drain
+from twisted_fork.pool.launcher import Launcher
+from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
-from twisted_fork.spawning import SpawnLauncher
-from twisted_fork.stderr import StandardError
-from twisted_fork.watching import Watcher
 
 __all__ = ["ChildInfo", "ForkingService"]
 
@@ -51,7 +52,7 @@ class ChildInfo(NamedTuple):
     A child at a moment.
 
     :ivar peer: of the connection that it has or had last; None before the first.
-    :ivar state: see twisted_fork.child.State: idle, given, serving, leaving.
+    :ivar state: see twisted_fork.pool.child.State: idle, given, serving, leaving.
     :ivar since: when it was started, was given what it has, or became idle: seconds since
         the epoch.
     """
@@ -137,7 +138,7 @@ class ForkingService(Service):
                 "--connections-per-child has to be 1 with a program: it becomes the child"
             )
         self._orders = self._new_orders(uid)
-        wrong = starting.check(self._orders, uid, gid)
+        wrong = interpreter.check(self._orders, uid, gid)
         if wrong is not None:
             raise InvalidHandler(wrong)
 
@@ -154,7 +155,9 @@ class ForkingService(Service):
 
     def _new_orders(self, uid: int | None = None) -> dict[str, Any]:
         known = {} if self._orders is None else {"clone": self._orders["clone"]}
-        return starting.orders(self._handler, self.settings, self._protocol.listens(), uid, **known)
+        return interpreter.orders(
+            self._handler, self.settings, self._protocol.listens(), uid, **known
+        )
 
     def open_ports(self) -> None:
         """
@@ -210,7 +213,7 @@ class ForkingService(Service):
         self._stderr = stderr = StandardError(self._reactor, self._watcher, self._journal)
         # ours may be the log itself, and children are not to write that
         stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else None
-        starter = starting.Starter(self._reactor, self._watcher, stderr, open_files, stdout)
+        starter = interpreter.Starter(self._reactor, self._watcher, stderr, open_files, stdout)
         settings = self.settings
         launcher: Launcher
         program = self._handler if isinstance(self._handler, Program) else None

@@ -19,7 +19,7 @@ from typing import Any
 
 from .processes import DEADLINE
 
-CLIENT = [sys.executable, "-m", "twisted_fork.client"]
+CLIENT = [sys.executable, "-m", "twisted_fork.command.client"]
 
 HEADER = b"response from server:\n"
 

@@ -46,7 +46,7 @@ _, path, *sys.argv = sys.argv
 from twisted.internet import reactor as _reactor  # noqa: E402
 from twisted.internet.protocol import DatagramProtocol  # noqa: E402
 
-from twisted_fork.traffic import Traffic  # noqa: E402
+from twisted_fork.kernel.traffic import Traffic  # noqa: E402
 
 reactor: Any = _reactor
 

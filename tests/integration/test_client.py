@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from twisted_fork.client import Conversation, until_quit
+from twisted_fork.command.client import Conversation, until_quit
 
 from .fake_servers import StartServer, uppercase_at_the_end
 from .interactive import CLIENT, HEADER, assert_one_line, headed, read, run, started

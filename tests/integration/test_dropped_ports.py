@@ -19,7 +19,7 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionLost
 from twisted_fork import ForkingService, Settings
-from twisted_fork.guard import GuardedReader
+from twisted_fork.kernel.guard import GuardedReader
 
 application = Application("test")
 endpoints = ["tcp:0:interface=127.0.0.1", "unix:socket"]

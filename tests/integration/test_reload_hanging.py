@@ -82,8 +82,8 @@ def test_a_reload_that_hangs_fails_in_its_time_and_the_next_goes_well(
 
 IN_A_SECOND = """
 import runpy, sys
-from twisted_fork import starting
-starting.PATIENCE = 1.0
+from twisted_fork.launchers import interpreter
+interpreter.PATIENCE = 1.0
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

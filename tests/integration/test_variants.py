@@ -70,7 +70,7 @@ def test_more_children_than_a_reactor_could_watch_are_served(serve: Serve, react
 def test_a_python_that_was_built_on_an_old_system_will_do(
     serve: Serve, tmp_path: Path, launcher: str
 ) -> None:
-    """The os module lacks what that system did not know: see twisted_fork.calls."""
+    """The os module lacks what that system did not know: see twisted_fork.wire.calls."""
     (tmp_path / "sitecustomize.py").write_text("import os; del os.pidfd_open, os.memfd_create\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     server = serve("-k2", launcher=launcher, before=["env", f"PYTHONPATH={path}"])

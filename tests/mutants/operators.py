@@ -17,7 +17,7 @@ from cosmic_ray.ast import ast_nodes
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.operators.provider import OperatorProvider
 
-from twisted_fork.child import Event, State
+from twisted_fork.pool.child import Event, State
 
 __all__ = ["Mutant", "mutants"]
 

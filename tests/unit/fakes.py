@@ -29,14 +29,14 @@ from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork import wire
-from twisted_fork.accepted import Connection
-from twisted_fork.channels import Channel
-from twisted_fork.child import Child, ChildProtocol
 from twisted_fork.journal import Journal
-from twisted_fork.pool import Pool
-from twisted_fork.reaping import ForkedProcess
+from twisted_fork.kernel.channels import Channel
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.kernel.processes import ForkedProcess
+from twisted_fork.pool.child import Child, ChildProtocol
+from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
+from twisted_fork.wire import messages
 
 NO_PID = 5_000_000
 """More than the kernel gives to any process, so no real one can be meant."""
@@ -185,7 +185,7 @@ class FakeChannel:
     """A channel that keeps what is sent over it, or refuses it."""
 
     def __init__(self) -> None:
-        self.sent: list[wire.Message] = []
+        self.sent: list[messages.Message] = []
         self.error: OSError | None = None
         self.closed = False
         self.unheard: Callable[[], object] = lambda: None
@@ -196,7 +196,7 @@ class FakeChannel:
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         if self.error is not None:
             raise self.error
-        self.sent.append(wire.unpack(data, list(descriptors)))
+        self.sent.append(messages.unpack(data, list(descriptors)))
 
     def close(self) -> None:
         self.closed = True
@@ -342,7 +342,7 @@ class World:
 
     def says(self, child: Child, kind: bytes, payload: bytes = b"") -> None:
         """A child's message comes."""
-        self.pool.said(child, wire.unpack(wire.pack(kind, payload=payload)))
+        self.pool.said(child, messages.unpack(messages.pack(kind, payload=payload)))
 
     def end(self, child: Child, number: int | None = None) -> None:
         """A child ends: well, or of a signal."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 
 import twisted_fork
-from twisted_fork import wire
 from twisted_fork.inside import about
 from twisted_fork.inside.about import ConnectionInfo, connection, tell
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import channel_pair
@@ -75,8 +75,8 @@ class TellTests(AboutCase):
 
     def heard(self) -> bytes:
         """The next message's payload."""
-        message = wire.unpack(self.ours.recv(wire.LONGEST))
-        self.assertEqual(message.kind, wire.TELL)
+        message = messages.unpack(self.ours.recv(messages.LONGEST))
+        self.assertEqual(message.kind, messages.TELL)
         return message.payload
 
     def test_messages_arrive_in_order(self) -> None:

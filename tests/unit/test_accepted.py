@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork import wire
-from twisted_fork.accepted import Connection, peer_text
+from twisted_fork.kernel.connection import Connection, peer_text
+from twisted_fork.wire import messages
 
 from .cases import Case
 
@@ -65,7 +65,7 @@ class ConnectionTests(Case):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             connection = Connection(ours.fileno(), ("192.0.2.1", 5000))
-            told = wire.unpack(wire.pack(wire.CONNECTION, payload=connection.details()))
+            told = messages.unpack(messages.pack(messages.CONNECTION, payload=connection.details()))
             self.assertEqual(told.details[1], ("192.0.2.1", 5000))
             self.assertEqual((connection.peer, connection.tries), ("192.0.2.1:5000", 0))
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from twisted_fork import tcpinfo, wire
-from twisted_fork.inside import closing
-from twisted_fork.inside.guest import Connection
-from twisted_fork.tap import Tap
+from twisted_fork.inside.handlers import closing
+from twisted_fork.inside.handlers.guest import Connection
+from twisted_fork.kernel.tap import Tap
+from twisted_fork.wire import messages, tcpinfo
 
 from .cases import Case
 from .fakes import journal_of
@@ -24,7 +24,7 @@ numbers = st.integers(0, 2**63)
 def info(received: int, sent: int) -> bytes:
     """What the kernel tells of an open connection over which so much went."""
     found = struct.pack("=B119xQQ64xQQ", 1, sent, received, sent, 0)
-    assert len(found) == wire.ACCOUNT_SIZE
+    assert len(found) == messages.ACCOUNT_SIZE
     return found
 
 
@@ -55,8 +55,8 @@ class TellingTests(Case):
         self.ours.recv(5)
         self.client.shutdown(socket.SHUT_WR)
         told = self.told(closing.close(self.ours))
-        self.assertEqual(told[: len(wire.ACCOUNT)], wire.ACCOUNT)
-        self.assertEqual(tcpinfo.amount(told[len(wire.ACCOUNT) :]), (5, 0))
+        self.assertEqual(told[: len(messages.ACCOUNT)], messages.ACCOUNT)
+        self.assertEqual(tcpinfo.amount(told[len(messages.ACCOUNT) :]), (5, 0))
 
     def test_of_what_is_no_tcp_connection_nothing_is_told(self) -> None:
         for connection in socket.socketpair():
@@ -94,7 +94,7 @@ class ToldTests(Case):
     def test_it_is_understood_however_it_was_cut(
         self, received: int, sent: int, data: st.DataObject
     ) -> None:
-        said = b"a line\nunfinished" + wire.ACCOUNT + info(received, sent)
+        said = b"a line\nunfinished" + messages.ACCOUNT + info(received, sent)
         cut = data.draw(st.integers(0, len(said)))
         del self.lines[:]
         self.tap.wrote(7, said[:cut])
@@ -104,23 +104,27 @@ class ToldTests(Case):
         self.tap.flush(7)
         self.assertEqual(self.lines, ["child wrote pid=7: a line", "child wrote pid=7: unfinished"])
 
-    @given(st.lists(st.sampled_from([wire.ACCOUNT, wire.ACCOUNT[:5], b"x" * 216, b"y\n", b"z"])))
+    @given(
+        st.lists(
+            st.sampled_from([messages.ACCOUNT, messages.ACCOUNT[:5], b"x" * 216, b"y\n", b"z"])
+        )
+    )
     def test_whatever_looks_like_it_is_taken_as_it_or_logged(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self.tap.wrote(7, piece)
         self.tap.close()
 
     def test_nobody_tells_for_another(self) -> None:
-        self.tap.wrote(7, wire.ACCOUNT + info(1, 2))
+        self.tap.wrote(7, messages.ACCOUNT + info(1, 2))
         self.assertIsNone(self.tap.account_of(8))
 
     def test_one_that_is_never_finished_becomes_a_line(self) -> None:
-        self.tap.wrote(7, wire.ACCOUNT + b"more")
+        self.tap.wrote(7, messages.ACCOUNT + b"more")
         self.tap.flush(7)
         self.assertEqual(self.lines, ["child wrote pid=7: \\x00account more"])
 
     def test_a_storm_of_processes_that_nobody_asks_for_is_forgotten(self) -> None:
         for pid in range(10_000):
-            self.tap.wrote(pid, wire.ACCOUNT + info(1, 2))
+            self.tap.wrote(pid, messages.ACCOUNT + info(1, 2))
         self.assertEqual(self.tap.account_of(9_999), (1, 2))
         self.assertIsNone(self.tap.account_of(1))

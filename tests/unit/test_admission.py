@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-from twisted_fork.accepted import Connection
-from twisted_fork.admission import Admission
-from twisted_fork.pool import Pool
+from twisted_fork.entrance.admission import Admission
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 
 from .cases import Case

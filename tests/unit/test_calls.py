@@ -7,7 +7,7 @@ import errno
 import os
 import select
 
-from twisted_fork import calls
+from twisted_fork.wire import calls
 
 from .cases import Case
 from .processes import forked, status_of

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork import wire
-from twisted_fork.channels import Channel, open_channel
+from twisted_fork.kernel.channels import Channel, open_channel
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeReactor
@@ -25,7 +25,7 @@ class ChannelTests(Case):
         self.reactor = FakeReactor()
         self.open()
 
-    def open(self, received: Callable[[wire.Message], object] | None = None) -> None:
+    def open(self, received: Callable[[messages.Message], object] | None = None) -> None:
         """Open the channel that the test is about."""
         self.messages: list[tuple[bytes, int]] = []
         self.losses = 0
@@ -33,7 +33,7 @@ class ChannelTests(Case):
         self.addCleanup(self.theirs.close)
         self.addCleanup(self.channel.close)
 
-    def got(self, message: wire.Message) -> None:
+    def got(self, message: messages.Message) -> None:
         self.messages.append((message.kind, message.ticket))
 
     def lost(self) -> None:
@@ -41,7 +41,7 @@ class ChannelTests(Case):
 
     def tell(self, *tickets: int) -> None:
         for ticket in tickets:
-            wire.send(self.theirs, wire.pack(wire.ALIVE, ticket))
+            messages.send(self.theirs, messages.pack(messages.ALIVE, ticket))
 
     def turn_to_the_end(self) -> None:
         while self.reactor.turn():
@@ -50,7 +50,9 @@ class ChannelTests(Case):
     def test_messages_are_received_in_order(self) -> None:
         self.tell(1, 2, 3)
         self.turn_to_the_end()
-        self.assertEqual(self.messages, [(wire.ALIVE, 1), (wire.ALIVE, 2), (wire.ALIVE, 3)])
+        self.assertEqual(
+            self.messages, [(messages.ALIVE, 1), (messages.ALIVE, 2), (messages.ALIVE, 3)]
+        )
         self.assertEqual(self.losses, 0)
 
     def test_one_turn_reads_a_bounded_number_of_messages_and_the_next_goes_on(self) -> None:
@@ -62,12 +64,12 @@ class ChannelTests(Case):
 
     def test_who_says_that_it_is_ready_is_not_listened_to_further_in_that_turn(self) -> None:
         self.tell(1)
-        wire.send(self.theirs, wire.pack(wire.READY, 2))
+        messages.send(self.theirs, messages.pack(messages.READY, 2))
         self.tell(3)
         self.reactor.turn()
-        self.assertEqual(self.messages, [(wire.ALIVE, 1), (wire.READY, 2)])
+        self.assertEqual(self.messages, [(messages.ALIVE, 1), (messages.READY, 2)])
         self.turn_to_the_end()
-        self.assertEqual(self.messages[2:], [(wire.ALIVE, 3)])
+        self.assertEqual(self.messages[2:], [(messages.ALIVE, 3)])
 
     def test_the_end_is_told_once_after_the_last_message(self) -> None:
         self.tell(1)
@@ -79,7 +81,7 @@ class ChannelTests(Case):
 
     def test_messages_survive_an_end_with_something_unread(self) -> None:
         self.tell(1, 2)
-        self.channel.send(wire.pack(wire.FORK))
+        self.channel.send(messages.pack(messages.FORK))
         self.theirs.close()
         self.turn_to_the_end()
         self.assertEqual((len(self.messages), self.losses), (2, 1))
@@ -91,7 +93,7 @@ class ChannelTests(Case):
         self.assertEqual((len(self.messages), self.losses), (60, 1))
 
     def test_hearing_out_ends_though_somebody_talks_without_end(self) -> None:
-        def answer(message: wire.Message) -> None:
+        def answer(message: messages.Message) -> None:
             self.got(message)
             self.assertLess(len(self.messages), 100_000, "it does not end")
             self.tell(1)
@@ -120,7 +122,7 @@ class ChannelTests(Case):
         self.theirs.close()
 
     def test_what_receives_a_message_may_close_the_channel(self) -> None:
-        def close(message: wire.Message) -> None:
+        def close(message: messages.Message) -> None:
             self.got(message)
             self.channel.close()
 
@@ -137,8 +139,8 @@ class ChannelTests(Case):
 
     def test_sending_passes_descriptors(self) -> None:
         with open(os.devnull) as nothing:
-            self.channel.send(wire.pack(wire.CONNECTION, 5), (nothing.fileno(),))
-        message = wire.receive(self.theirs)
+            self.channel.send(messages.pack(messages.CONNECTION, 5), (nothing.fileno(),))
+        message = messages.receive(self.theirs)
         assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)
@@ -147,18 +149,18 @@ class ChannelTests(Case):
     def test_sending_never_blocks(self) -> None:
         with self.assertRaises(BlockingIOError):
             for _ in range(100_000):
-                self.channel.send(wire.pack(wire.FORK))
+                self.channel.send(messages.pack(messages.FORK))
 
     def test_sending_on_a_closed_channel_is_an_error(self) -> None:
         self.channel.close()
         with self.assertRaises(OSError) as caught:
-            self.channel.send(wire.pack(wire.FORK))
+            self.channel.send(messages.pack(messages.FORK))
         self.assertEqual(caught.exception.errno, errno.EBADF)
 
     def test_descriptors_that_a_hostile_child_sends_are_not_kept(self) -> None:
         before = len(descriptors_before())
         with open(os.devnull) as nothing:
-            wire.send(self.theirs, wire.pack(wire.READY), (nothing.fileno(),) * 2)
+            messages.send(self.theirs, messages.pack(messages.READY), (nothing.fileno(),) * 2)
         self.turn_to_the_end()
         self.assertEqual(len(self.messages), 1)
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted_fork import starting
-from twisted_fork.checking import Check
 from twisted_fork.handler import Imported
+from twisted_fork.launchers import interpreter
+from twisted_fork.launchers.check import Check
+from twisted_fork.launchers.interpreter import Starter
 from twisted_fork.settings import Settings
-from twisted_fork.starting import Starter
 
 from .cases import Case
 from .fakes import FakeReactor, pass_time
@@ -36,7 +36,7 @@ class CheckTests(Case):
         """Check a handler whose module begins with these lines."""
         text = "\n".join([*lines, "def serve(connection, peer):", "    pass", ""])
         (self.folder / f"{MODULE}.py").write_text(text)
-        orders = starting.orders(Imported(MODULE, "serve"), Settings(), False)
+        orders = interpreter.orders(Imported(MODULE, "serve"), Settings(), False)
         another: Any = None  # a check has pipes
         starter = Starter(self.reactor, self.reactor, another, (1024, 1024), None)
         return Check(self.reactor, self.reactor, starter, orders, self.found.append)
@@ -82,7 +82,7 @@ class CheckTests(Case):
 
     def test_one_that_hangs_is_ended_in_time_with_all_that_it_has_started(self) -> None:
         _, pids = self.hang()
-        pass_time(self.reactor, starting.PATIENCE - 1)
+        pass_time(self.reactor, interpreter.PATIENCE - 1)
         for pid in pids:
             os.kill(pid, 0)
         self.assertEqual(self.found, [])
@@ -124,7 +124,7 @@ class CheckTests(Case):
         def cannot(*given: object, **more: object) -> None:
             raise OSError("why")
 
-        self.patch(starting, "start_process", cannot)
+        self.patch(interpreter, "start_process", cannot)
         self.assertRaises(OSError, self.begin)
         self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), ([], []))
         self.assertEqual(len(os.listdir("/proc/self/fd")), self.before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.error import ProcessExitedAlready
 
-from twisted_fork.child import NEXT, Child, ChildProtocol, Event, State
+from twisted_fork.pool.child import NEXT, Child, ChildProtocol, Event, State
 
 from .cases import Case
 from .fakes import FakeChannel, FakeConnection, FakeProcess

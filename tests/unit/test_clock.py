@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 
-from twisted_fork.clock import keep_steady
+from twisted_fork.kernel.clock import keep_steady
 
 from .cases import Case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
-from twisted_fork.inside import closing
+from twisted_fork.inside.handlers import closing
 
 from .cases import Case
 

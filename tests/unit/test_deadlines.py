@@ -12,12 +12,12 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from twisted_fork import wire
-from twisted_fork.child import Child, ChildProtocol
-from twisted_fork.deadlines import Deadline, end_group, limit_of
-from twisted_fork.reaping import ForkedProcess
+from twisted_fork.kernel.processes import ForkedProcess
+from twisted_fork.kernel.traffic import Traffic
+from twisted_fork.pool.child import Child, ChildProtocol
+from twisted_fork.pool.deadlines import Deadline, end_group, limit_of
 from twisted_fork.settings import Settings
-from twisted_fork.traffic import Traffic
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import NO_PID, FakeProcess, FakeReactor, journal_of, pass_time
@@ -296,12 +296,12 @@ class LimitOfTests(DeadlineCase):
             self.assertIsNone(self.of(ending, **every))
 
     def test_a_child_that_ran_out_of_memory_says_so(self) -> None:
-        ending = ProcessTerminated(wire.EXIT_MEMORY)
+        ending = ProcessTerminated(messages.EXIT_MEMORY)
         self.assertEqual(self.of(ending, memory=2**30), "memory")
         self.assertIsNone(self.of(ending))
 
     def test_a_child_whose_peer_did_not_shake_hands_says_so(self) -> None:
-        ending = ProcessTerminated(wire.EXIT_HANDSHAKE)
+        ending = ProcessTerminated(messages.EXIT_HANDSHAKE)
         self.assertEqual(self.of(ending, tls_certificate="cert.pem"), "handshake-timeout")
         self.assertIsNone(self.of(ending))
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork import descriptors
-from twisted_fork.descriptors import check, most_children, needed
+from twisted_fork.kernel import descriptors
+from twisted_fork.kernel.descriptors import check, most_children, needed
 from twisted_fork.settings import InvalidSetting, Settings
 
 from .cases import Case

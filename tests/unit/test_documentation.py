@@ -10,7 +10,7 @@ from pathlib import Path
 
 import twisted_fork
 from twisted_fork import Settings
-from twisted_fork.forkserve import Options
+from twisted_fork.command.forkserve import Options
 
 from .cases import Case
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from twisted_fork.child import Child
-from twisted_fork.draining import Drain
-from twisted_fork.pool import Pool
+from twisted_fork.pool.child import Child
+from twisted_fork.pool.drain import Drain
+from twisted_fork.pool.pool import Pool
 
 from .cases import Case
 from .fakes import World, journal_of, pass_time, process_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork.inside import echo
+from twisted_fork.inside.handlers import echo
 
 from .cases import Case
 

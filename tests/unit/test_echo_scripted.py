@@ -6,7 +6,7 @@ import select
 
 from hypothesis import given, settings
 
-from twisted_fork.inside import echo
+from twisted_fork.inside.handlers import echo
 
 from .cases import Case
 from .test_echo import expected, pieces

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from hypothesis import given
 
-from twisted_fork import wire
-from twisted_fork.inside import echo, printing
+from twisted_fork.inside.handlers import echo, printing
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .processes import forked, status_of
@@ -19,7 +19,7 @@ from .test_echo import expected, pieces
 
 MEBIBYTE = 1024 * 1024
 
-NO_MESSAGE = wire.unpack(wire.pack(wire.CONNECTION))
+NO_MESSAGE = messages.unpack(messages.pack(messages.CONNECTION))
 
 
 class SocketCase(Case):

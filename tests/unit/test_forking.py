@@ -12,16 +12,17 @@ from typing import Any, cast
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
-from twisted_fork import forking, starting, wire
-from twisted_fork.accepted import Connection
-from twisted_fork.child import Child, State
-from twisted_fork.forking import ForkLauncher
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
-from twisted_fork.pool import Pool
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.kernel.stderr import StandardError
+from twisted_fork.launchers import fork, interpreter
+from twisted_fork.launchers.fork import ForkLauncher
+from twisted_fork.launchers.interpreter import Starter, orders
+from twisted_fork.pool.child import Child, State
+from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
-from twisted_fork.starting import Starter, orders
-from twisted_fork.stderr import StandardError
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of, pass_time
@@ -37,7 +38,7 @@ class ForkLauncherCase(Case):
         self.processes: dict[int, FakeProcess] = {}
         self.swept: list[int] = []
         self.peers = 0
-        self.patch(forking, "adopt", self.forked_process)
+        self.patch(fork, "adopt", self.forked_process)
         test = self
 
         class FakeSweep:
@@ -47,7 +48,7 @@ class ForkLauncherCase(Case):
             def sweep(self) -> None:
                 test.swept.append(self.group)
 
-        self.patch(forking, "Sweep", FakeSweep)
+        self.patch(fork, "Sweep", FakeSweep)
         self.build()
 
     def build(self, **given: Any) -> None:
@@ -67,7 +68,7 @@ class ForkLauncherCase(Case):
 
     def starter(self) -> Starter:
         """Starts nothing but what the fake reactor makes up."""
-        self.patch(starting, "start_process", self.reactor.start_process)
+        self.patch(interpreter, "start_process", self.reactor.start_process)
         another = FakeReactor()
         stderr = StandardError(another, another, journal_of(self.lines))
         self.addCleanup(stderr.close)
@@ -98,24 +99,24 @@ class ForkLauncherCase(Case):
         """The newest template has its orders, and says that it is ready."""
         process, channel = self.template()
         self.told()
-        self.say(channel, wire.READY, 0, process.pid)
+        self.say(channel, messages.READY, 0, process.pid)
         return channel
 
     def told(self) -> dict[str, Any]:
         """The orders of the newest template."""
-        message = wire.receive(self.template()[1])
+        message = messages.receive(self.template()[1])
         assert message is not None
-        self.assertEqual(message.kind, wire.ORDERS)
+        self.assertEqual(message.kind, messages.ORDERS)
         return start.orders_in(message)
 
     def say(self, channel: socket.socket, kind: bytes, ticket: int = 0, number: int = 0) -> None:
-        wire.send(channel, wire.pack(kind, ticket, number))
+        messages.send(channel, messages.pack(kind, ticket, number))
         while self.reactor.turn():
             pass
 
-    def asked(self, channel: socket.socket) -> wire.Message:
+    def asked(self, channel: socket.socket) -> messages.Message:
         """What the template is asked for next; its descriptors are closed."""
-        message = wire.receive(channel)
+        message = messages.receive(channel)
         assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)
@@ -156,9 +157,9 @@ class AskingTests(ForkLauncherCase):
 
     def test_a_request_carries_what_the_child_needs(self) -> None:
         for each, spare, carried in [
-            (1, False, wire.CARRIES_CONNECTION),
-            (2, False, wire.CARRIES_CONNECTION | wire.CARRIES_CHANNEL),
-            (1, True, wire.CARRIES_CHANNEL),
+            (1, False, messages.CARRIES_CONNECTION),
+            (2, False, messages.CARRIES_CONNECTION | messages.CARRIES_CHANNEL),
+            (1, True, messages.CARRIES_CHANNEL),
         ]:
             channel = self.start(connections_per_child=each)
             if spare:
@@ -166,7 +167,7 @@ class AskingTests(ForkLauncherCase):
             else:
                 connection = self.connect()
             message = self.asked(channel)
-            self.assertEqual((message.kind, message.number), (wire.FORK, carried))
+            self.assertEqual((message.kind, message.number), (messages.FORK, carried))
             self.assertEqual(len(message.descriptors), carried.bit_count())
             if not spare:
                 self.assertEqual(message.payload, connection.details())
@@ -174,7 +175,7 @@ class AskingTests(ForkLauncherCase):
     def test_a_child_that_lives_has_its_connection(self) -> None:
         channel = self.start()
         connection = self.connect()
-        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.say(channel, messages.ALIVE, self.asked(channel).ticket, 777)
         (child,) = self.pool.children
         self.assertEqual((child.state, child.pid), (State.SERVING, 777))
         self.assertEqual(connection.descriptor, -1)
@@ -184,10 +185,10 @@ class AskingTests(ForkLauncherCase):
     def test_a_child_that_could_not_be_made_is_asked_for_again(self) -> None:
         channel = self.start()
         connection = self.connect()
-        self.say(channel, wire.FAILED, self.asked(channel).ticket, errno.EAGAIN)
+        self.say(channel, messages.FAILED, self.asked(channel).ticket, errno.EAGAIN)
         self.assertIn("cannot start children: Resource temporarily unavailable", self.lines[-1])
         self.reactor.advance(5)
-        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.say(channel, messages.ALIVE, self.asked(channel).ticket, 777)
         self.assertEqual(connection.descriptor, -1)
 
     def test_who_finds_the_template_dead_is_served_by_the_next(self) -> None:
@@ -212,12 +213,12 @@ class AskingTests(ForkLauncherCase):
             self.connect()
             asked += 1
         self.assertTrue(10 <= asked <= 64, asked)
-        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.say(channel, messages.ALIVE, self.asked(channel).ticket, 777)
         self.assertTrue(self.pool.may_accept())
 
     def test_answers_to_what_nobody_asked_are_passed_over(self) -> None:
         channel = self.start()
-        for kind in (wire.ALIVE, wire.FAILED, b"?"):
+        for kind in (messages.ALIVE, messages.FAILED, b"?"):
             self.say(channel, kind, 999, 777)
         self.assertEqual((len(self.pool.children), self.processes), (0, {}))
 
@@ -225,13 +226,13 @@ class AskingTests(ForkLauncherCase):
         # Two channels: what came first may be read last.
         channel = self.start(connections_per_child=5)
         self.connect()
-        message = wire.receive(channel)
+        message = messages.receive(channel)
         assert message is not None
         own = socket.socket(fileno=message.descriptors[0])
         os.close(message.descriptors[1])
         with own:
-            self.say(own, wire.READY)
-            self.say(channel, wire.ALIVE, message.ticket, 777)
+            self.say(own, messages.READY)
+            self.say(channel, messages.ALIVE, message.ticket, 777)
             (child,) = self.pool.children
             self.assertEqual((child.state, self.processes[777].signals), (State.IDLE, []))
             self.assertFalse([line for line in self.lines if "broke the rules" in line])
@@ -243,7 +244,7 @@ class DyingTests(ForkLauncherCase):
     def test_its_successor_gets_the_requests_anew_and_in_order(self) -> None:
         channel = self.start()
         connections = [self.connect() for _ in range(4)]
-        self.say(channel, wire.ALIVE, self.asked(channel).ticket, 777)
+        self.say(channel, messages.ALIVE, self.asked(channel).ticket, 777)
         self.ends()
         self.channel_ends(channel)
         self.assertEqual([c.descriptor >= 0 for c in connections], [False, True, True, True])
@@ -257,11 +258,11 @@ class DyingTests(ForkLauncherCase):
     def test_its_spares_go_when_its_successor_is_ready(self) -> None:
         channel = self.start()
         self.pool.order_spare()
-        asked = wire.receive(channel)
+        asked = messages.receive(channel)
         assert asked is not None
         for descriptor in asked.descriptors:
             self.addCleanup(os.close, descriptor)
-        self.say(channel, wire.ALIVE, asked.ticket, 777)
+        self.say(channel, messages.ALIVE, asked.ticket, 777)
         self.ends()
         self.channel_ends(channel)
         (spare,) = self.pool.children
@@ -276,7 +277,7 @@ class DyingTests(ForkLauncherCase):
         ticket = self.asked(channel).ticket
         self.ends()
         self.assertGreaterEqual(connection.descriptor, 0)
-        self.say(channel, wire.ALIVE, ticket, 777)
+        self.say(channel, messages.ALIVE, ticket, 777)
         self.channel_ends(channel)
         self.assertEqual([child.pid for child in self.pool.children], [777])
         self.assertEqual(self.pool.look().waiting, 0)
@@ -313,7 +314,7 @@ class DyingTests(ForkLauncherCase):
         channel = self.start()
         for number in range(2, 12):
             self.connect()
-            self.say(channel, wire.ALIVE, self.asked(channel).ticket, 700 + number)
+            self.say(channel, messages.ALIVE, self.asked(channel).ticket, 700 + number)
             self.channel_ends(channel)
             self.ends()
             self.assertIn("replaced in 0.0 seconds", self.lines[-1])
@@ -334,7 +335,7 @@ class DyingTests(ForkLauncherCase):
     def test_a_child_that_nobody_knows_of_is_killed_and_waited_for(self) -> None:
         channel = self.start()
         pid = forked(signal.pause)
-        self.say(channel, wire.ALIVE, 12345, pid)
+        self.say(channel, messages.ALIVE, 12345, pid)
         with contextlib.suppress(ChildProcessError):  # it may have been waited for already
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         pass_time(self.reactor, 5)
@@ -352,7 +353,7 @@ class DyingTests(ForkLauncherCase):
 
         self.patch(self.pool, "taken", fail)
         for ticket, pid in zip(tickets, (701, 702), strict=True):
-            self.say(channel, wire.ALIVE, ticket, pid)
+            self.say(channel, messages.ALIVE, ticket, pid)
         self.assertEqual(self.processes[701].signals, ["KILL"])
         self.assertEqual(self.processes[702].signals, [])
         self.assertEqual((first.descriptor, second.descriptor), (-1, -1))
@@ -393,7 +394,7 @@ class DyingTests(ForkLauncherCase):
         self.assertEqual(process.signals, [])
         pass_time(self.reactor, 2)
         self.assertEqual(process.signals, ["KILL"])
-        self.assertIsNone(wire.receive(channel))
+        self.assertIsNone(messages.receive(channel))
         self.ends()
         self.assertEqual(
             self.lines,
@@ -433,7 +434,7 @@ class StoppingTests(ForkLauncherCase):
     def test_a_template_that_has_nothing_to_do_is_let_go_at_once(self) -> None:
         channel = self.start()
         stopped = self.launcher.stop()
-        self.assertIsNone(wire.receive(channel))
+        self.assertIsNone(messages.receive(channel))
         self.assertNoResult(stopped)
         self.ends(signal=None)
         self.successResultOf(stopped)
@@ -444,9 +445,9 @@ class StoppingTests(ForkLauncherCase):
         connection = self.connect()
         stopped = self.launcher.stop()
         ticket = self.asked(channel).ticket
-        self.say(channel, wire.ALIVE, ticket, 777)
+        self.say(channel, messages.ALIVE, ticket, 777)
         self.assertEqual(connection.descriptor, -1)
-        self.assertIsNone(wire.receive(channel))
+        self.assertIsNone(messages.receive(channel))
         self.ends(signal=None)
         self.successResultOf(stopped)
 
@@ -468,7 +469,7 @@ class StoppingTests(ForkLauncherCase):
         self.launcher.kill()
         self.ends()
         self.assertNoResult(stopped)
-        self.say(channel, wire.ALIVE, ticket, 777)
+        self.say(channel, messages.ALIVE, ticket, 777)
         self.successResultOf(stopped)
 
     def test_one_that_died_and_was_not_heard_out_keeps_nobody(self) -> None:
@@ -476,7 +477,7 @@ class StoppingTests(ForkLauncherCase):
         self.connect()
         ticket = self.asked(channel).ticket
         self.ends()
-        wire.send(channel, wire.pack(wire.ALIVE, ticket, 777))
+        messages.send(channel, messages.pack(messages.ALIVE, ticket, 777))
         stopped = self.launcher.stop()
         while self.reactor.turn():
             pass

@@ -12,28 +12,39 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from twisted_fork import wire
-from twisted_fork.channels import open_channel
-from twisted_fork.child import Child, State
+from twisted_fork.kernel.channels import open_channel
+from twisted_fork.pool.child import Child, State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeReactor, ListeningProtocol, World
 
 kinds = st.one_of(
-    st.sampled_from([wire.TAKEN, wire.READY, wire.TELL, wire.ALIVE, wire.FAILED, wire.FORK]),
+    st.sampled_from(
+        [
+            messages.TAKEN,
+            messages.READY,
+            messages.TELL,
+            messages.ALIVE,
+            messages.FAILED,
+            messages.FORK,
+        ]
+    ),
     st.binary(min_size=1, max_size=1),
 )
 
 packets = st.one_of(
     st.builds(
-        wire.pack,
+        messages.pack,
         kinds,
         st.integers(0, 2**64 - 1),
         st.integers(0, 2**32 - 1),
         st.binary(max_size=30),
     ),
     st.binary(min_size=1, max_size=40),
-    st.integers(wire.LONGEST - 2, wire.LONGEST + 2).map(lambda size: b"M" + bytes(size - 1)),
+    st.integers(messages.LONGEST - 2, messages.LONGEST + 2).map(
+        lambda size: b"M" + bytes(size - 1)
+    ),
 )
 
 
@@ -44,9 +55,9 @@ class FuzzChannel(Case):
     @given(st.lists(packets, max_size=12))
     def test_whatever_comes_is_a_message_or_the_end(self, sent: list[bytes]) -> None:
         reactor = FakeReactor()
-        messages: list[wire.Message] = []
+        received: list[messages.Message] = []
         losses: list[None] = []
-        channel, theirs = open_channel(reactor, messages.append, lambda: losses.append(None))
+        channel, theirs = open_channel(reactor, received.append, lambda: losses.append(None))
         self.addCleanup(channel.close)
         with theirs:
             for packet in sent:
@@ -58,8 +69,8 @@ class FuzzChannel(Case):
         while reactor.readers and reactor.turn():
             pass
         self.assertEqual((len(losses), reactor.readers), (1, []))
-        for message in messages:
-            self.assertLessEqual(len(message.payload), wire.MAX_PAYLOAD)
+        for message in received:
+            self.assertLessEqual(len(message.payload), messages.MAX_PAYLOAD)
             self.assertLess(message.ticket, 2**64)
             self.assertLess(message.number, 2**32)
 
@@ -88,7 +99,7 @@ class HostileChildren(RuleBasedStateMachine):
         if ordered:
             self.world.live(data.draw(st.sampled_from(ordered)))
 
-    @rule(data=st.data(), kind=st.one_of(st.sampled_from([wire.TAKEN, wire.READY]), kinds))
+    @rule(data=st.data(), kind=st.one_of(st.sampled_from([messages.TAKEN, messages.READY]), kinds))
     def says(self, data: st.DataObject, kind: bytes) -> None:
         if children := [child for child in self._living() if child.channel is not None]:
             self.world.says(data.draw(st.sampled_from(children)), kind)

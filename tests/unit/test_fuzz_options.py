@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from twisted_fork.admission import Admission
-from twisted_fork.forkserve import Options
-from twisted_fork.listening import CannotListen, endpoint_from
-from twisted_fork.networks import Guard
+from twisted_fork.command.forkserve import Options
+from twisted_fork.entrance.admission import Admission
+from twisted_fork.entrance.networks import Guard
+from twisted_fork.entrance.ports import CannotListen, endpoint_from
 from twisted_fork.settings import InvalidSetting, Settings, option_name, parse, repeatable
 
 from .cases import Case

@@ -9,10 +9,10 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork import wire
-from twisted_fork.accepted import Connection
-from twisted_fork.networks import Guard, Prefixes
-from twisted_fork.proxied import BadHeader, HeaderReader, Told, take
+from twisted_fork.entrance.networks import Guard, Prefixes
+from twisted_fork.entrance.proxy import BadHeader, HeaderReader, Told, take
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeReactor, channel_pair
@@ -121,9 +121,9 @@ class FuzzHeaders(Case):
         connection.proxied(told.peer, told.local, told.extras)
         ours, theirs = channel_pair()
         with ours, theirs:
-            data = wire.pack(wire.CONNECTION, payload=connection.details())
+            data = messages.pack(messages.CONNECTION, payload=connection.details())
             ours.send(data)
-            received = wire.receive(theirs)
+            received = messages.receive(theirs)
             assert received is not None
             self.assertEqual(len(received.data), len(data))
             self.assertEqual(received.details[1], ("1.2.3.4", 9))

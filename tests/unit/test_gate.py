@@ -7,9 +7,9 @@ import os
 import socket
 from typing import Any
 
-from twisted_fork.accepted import Connection
-from twisted_fork.gate import Gate
-from twisted_fork.listening import Port, endpoint_from, open_port
+from twisted_fork.entrance.gate import Gate
+from twisted_fork.entrance.ports import Port, endpoint_from, open_port
+from twisted_fork.kernel.connection import Connection
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from twisted_fork.guard import GuardedReader
+from twisted_fork.kernel.guard import GuardedReader
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of, pass_time

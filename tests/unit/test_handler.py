@@ -11,8 +11,8 @@ from typing import Any
 
 from twisted.internet.protocol import Factory
 
-from twisted_fork import wire
 from twisted_fork.handler import Echo, Imported, InvalidHandler, Program, handler_from
+from twisted_fork.wire import messages
 
 from .cases import Case
 
@@ -113,7 +113,7 @@ class ProgramTests(Case):
         program = Program([Path("/bin/sh"), Path("a")], chdir=Path("/"))
         self.assertEqual((program.argv, program.chdir), (("/bin/sh", "a"), "/"))
         # what a template is told is plain
-        wire.marshalled(program.order())
+        messages.marshalled(program.order())
 
     def test_what_no_program_can_be_given_is_refused_by_the_name_of_its_argument(self) -> None:
         class Text(str):
@@ -143,7 +143,7 @@ class ProgramTests(Case):
             arguments: Any = {"argv": ["sh"], **given}
             with self.assertRaisesRegex(InvalidHandler, f"^{told}"):
                 Program(**arguments)
-        wire.marshalled(Program([Text("sh")], {Text("A"): Text("B")}).order())
+        messages.marshalled(Program([Text("sh")], {Text("A"): Text("B")}).order())
 
 
 class HandlerFromTests(Case):

@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, Protocol
 
-from twisted_fork.inside import importing
-from twisted_fork.inside.importing import BadHandler, kind_of, resolve
+from twisted_fork.inside.handlers import importing
+from twisted_fork.inside.handlers.importing import BadHandler, kind_of, resolve
 
 from .cases import Case
 

@@ -13,7 +13,7 @@ from .processes import python
 KEPT_OUT = ("twisted", "zope", "threading", "logging", "random", "asyncio", "concurrent")
 """Twisted, and what registers hooks that run at every fork."""
 
-SHARED = ["twisted_fork", "twisted_fork.wire"]
+SHARED = ["twisted_fork", "twisted_fork.wire.messages"]
 
 INSIDE = [
     f"twisted_fork.inside.{module.name}"
@@ -40,7 +40,7 @@ class ImportTests(Case):
         return done.stdout.split()
 
     def test_this_would_be_seen(self) -> None:
-        self.assertIn("twisted.internet", self.loaded("twisted_fork.pool"))
+        self.assertIn("twisted.internet", self.loaded("twisted_fork.pool.pool"))
 
     def test_what_both_worlds_share_loads_nothing_that_is_kept_out(self) -> None:
         for module in SHARED:

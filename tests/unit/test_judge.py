@@ -6,8 +6,8 @@ import os
 import socket
 from typing import Any
 
-from twisted_fork.accepted import Connection
-from twisted_fork.admission import Admission, Judge
+from twisted_fork.entrance.admission import Admission, Judge
+from twisted_fork.kernel.connection import Connection
 from twisted_fork.settings import Settings
 
 from .cases import Case

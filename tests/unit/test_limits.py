@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from twisted_fork import limits
 from twisted_fork.inside import limits as inside
+from twisted_fork.launchers import limits
 from twisted_fork.settings import InvalidSetting, Settings
 
 from .cases import Case

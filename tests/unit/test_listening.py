@@ -17,8 +17,8 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
 )
 
-from twisted_fork.descriptions import described, listed
-from twisted_fork.listening import (
+from twisted_fork.entrance.descriptions import described, listed
+from twisted_fork.entrance.ports import (
     CannotListen,
     Port,
     endpoint_from,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork.networks import Guard, Prefixes, address_of
+from twisted_fork.entrance.networks import Guard, Prefixes, address_of
 
 from .cases import Case
 

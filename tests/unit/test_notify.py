@@ -11,7 +11,7 @@ import time
 
 from twisted.internet.task import Clock
 
-from twisted_fork.notify import Event, Notifier, Phase, after
+from twisted_fork.command.systemd import Event, Notifier, Phase, after
 
 from .cases import Case
 from .fakes import pass_time

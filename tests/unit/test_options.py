@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_fork import __version__
-from twisted_fork.forkecho import Options
-from twisted_fork.options import ServerOptions, refuse
+from twisted_fork.command.forkecho import Options
+from twisted_fork.command.options import ServerOptions, refuse
 from twisted_fork.settings import Settings, option_name
 
 from .cases import Case

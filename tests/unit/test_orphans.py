@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from twisted_fork import orphans, reaping
+from twisted_fork.kernel import orphans, processes
 
 from .cases import Case
 from .fakes import FakeReactor, pass_time
@@ -154,14 +154,14 @@ class LeavingAloneTests(OrphansCase):
         pid = self.child(session=True)
         ended: list[Any] = []
         reactor = FakeReactor()
-        reaping.adopt(reactor, reactor, pid, ended.append)
+        processes.adopt(reactor, reactor, pid, ended.append)
         orphan = self.orphan()
         self.watching(alone=True)
         self.pass_time(5)
         self.assertIsNone(self.wait_for(orphan))
         reactor.turn_until(lambda: ended)
         self.assertEqual(ended[0].value.exitCode, 3)
-        self.assertFalse(reaping.is_ours(pid))
+        self.assertFalse(processes.is_ours(pid))
 
     def test_what_twisted_waits_for_is_twisteds(self) -> None:
         pid = self.child(session=True)

@@ -10,8 +10,8 @@ from typing import cast
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
 
-from twisted_fork import wire
-from twisted_fork.child import Child, State
+from twisted_fork.pool.child import Child, State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import (
@@ -39,7 +39,7 @@ class PlacingTests(Case):
         connection = world.connect()
         self.assertEqual((first.state, second.state), (State.IDLE, State.GIVEN))
         (message,) = channel_of(second).sent
-        self.assertEqual(message.kind, wire.CONNECTION)
+        self.assertEqual(message.kind, messages.CONNECTION)
         self.assertEqual(message.descriptors, [connection.descriptor])
         self.assertEqual(message.payload, connection.details())
         self.assertEqual(len(world.launcher.launched), 2)
@@ -67,7 +67,7 @@ class PlacingTests(Case):
         (child,) = world.launcher.launched
         world.live(child, took=False)
         self.assertEqual((child.state, connection.closed), (State.GIVEN, False))
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         self.assertEqual((child.state, connection.closed), (State.SERVING, True))
 
     def test_its_end_is_logged_with_its_status_and_its_seconds(self) -> None:
@@ -314,7 +314,7 @@ class DyingTests(Case):
         world = World()
         child = world.spare()
         connection = world.connect()
-        channel_of(child).unheard = lambda: world.says(child, wire.TAKEN)
+        channel_of(child).unheard = lambda: world.says(child, messages.TAKEN)
         world.end(child, signal.SIGSEGV)
         self.assertTrue(connection.closed)
         self.assertEqual(len(world.launcher.launched), 1, "no other child serves it again")
@@ -324,8 +324,8 @@ class DyingTests(Case):
         world = World(connections_per_child=2)
         child = world.spare()
         world.connect()
-        world.says(child, wire.TAKEN)
-        channel_of(child).unheard = lambda: world.says(child, wire.READY)
+        world.says(child, messages.TAKEN)
+        channel_of(child).unheard = lambda: world.says(child, messages.READY)
         world.end(child, signal.SIGSEGV)
         self.assertEqual((world.pool.look().idle, len(world.pool.children)), (0, 0))
 
@@ -408,7 +408,7 @@ class LivingOnTests(Case):
     def serve_one(self, world: World, child: Child) -> FakeConnection:
         connection = world.connect()
         self.assertIs(child.connection, connection)
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         return connection
 
     def test_a_child_is_given_as_many_as_were_asked_for(self) -> None:
@@ -417,7 +417,7 @@ class LivingOnTests(Case):
         for left in (2, 1):
             connection = self.serve_one(world, child)
             world.clock.advance(0.25)
-            world.says(child, wire.READY)
+            world.says(child, messages.READY)
             self.assertEqual((child.state, child.left), (State.IDLE, left))
             self.assertIn(f"served peer={connection.peer}", world.lines[-1])
             self.assertIn("seconds=0.250", world.lines[-1])
@@ -431,7 +431,7 @@ class LivingOnTests(Case):
         child = world.spare()
         self.serve_one(world, child)
         pass_time(world.clock, 10.1)
-        world.says(child, wire.READY)
+        world.says(child, messages.READY)
         self.assertIs(child.state, State.SERVING)
         self.assertIsNone(child.channel)
         pass_time(world.clock, world.settings.grace)
@@ -444,15 +444,15 @@ class LivingOnTests(Case):
             world = World(protocol, connections_per_child=1)
             child = world.spare()
             self.serve_one(world, child)
-            world.says(child, wire.READY)
+            world.says(child, messages.READY)
             self.assertEqual(process_of(child).signals, ["KILL"], protocol)
             world.connect()
             self.assertEqual(len(world.launcher.launched), 2, "it is given no more")
 
     def test_breaches_kill_the_child_and_are_logged(self) -> None:
         for kind, why in [
-            (wire.TAKEN, "taken while idle"),
-            (wire.READY, "ready while idle"),
+            (messages.TAKEN, "taken while idle"),
+            (messages.READY, "ready while idle"),
             (b"?", "b'?'"),
         ]:
             world = World()
@@ -466,7 +466,7 @@ class LivingOnTests(Case):
         world = World(ListeningProtocol, connections_per_child=1)
         child = world.spare()
         self.serve_one(world, child)
-        world.says(child, wire.TELL, b"progress")
+        world.says(child, messages.TELL, b"progress")
         self.assertEqual((told(child)[-1], process_of(child).signals), (b"progress", []))
 
 
@@ -477,13 +477,13 @@ class StoppingTests(Case):
         world = World(connections_per_child=5)
         idle, serving = world.spare(), world.spare()
         world.connect()
-        world.says(serving, wire.TAKEN)
+        world.says(serving, messages.TAKEN)
         channel = channel_of(idle)
         stopped = world.pool.stop()
         self.assertEqual((idle.state, channel.closed), (State.LEAVING, True))
         self.assertEqual((serving.state, process_of(serving).signals), (State.SERVING, []))
         world.end(idle)
-        world.says(serving, wire.READY)
+        world.says(serving, messages.READY)
         self.assertEqual(serving.state, State.LEAVING)
         world.end(serving)
         self.assertNoResult(stopped)

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from twisted.python.failure import Failure
 
-from twisted_fork import wire
-from twisted_fork.channels import Channel
-from twisted_fork.child import Child, State
+from twisted_fork.kernel.channels import Channel
+from twisted_fork.pool.child import Child, State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import (
@@ -50,7 +50,7 @@ class ChannelTests(Case):
         world = World(connections_per_child=2)
         child = world.spare()
         world.connect()
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         world.pool.channel_lost(child)
         self.assertIsNone(child.channel)
 
@@ -58,7 +58,7 @@ class ChannelTests(Case):
         world = World()
         child = world.spare()
         channel = channel_of(child)
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         self.assertEqual((channel.closed, child.channel), (True, None))
 
     def test_that_of_one_that_has_ended_is_closed(self) -> None:
@@ -76,7 +76,7 @@ class ChannelTests(Case):
         (child,) = world.launcher.launched
         world.live(child, took=False)
         (message,) = channel_of(child).sent
-        self.assertEqual(message.kind, wire.CONNECTION)
+        self.assertEqual(message.kind, messages.CONNECTION)
         self.assertEqual(message.descriptors, [connection.descriptor])
 
 
@@ -144,11 +144,11 @@ class WaitingTests(Case):
         world = World(connections_per_child=3)
         child = world.spare()
         world.connect()
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         world.launcher.is_ready = False
         first, second = world.connect(), world.connect()
         self.assertEqual(world.pool.look().waiting, 2)
-        world.says(child, wire.READY)
+        world.says(child, messages.READY)
         self.assertIs(child.connection, first)
         self.assertEqual((world.pool.look().waiting, second.closed), (1, False))
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from twisted.internet.defer import fail, succeed
 
-from twisted_fork import pool, wire
-from twisted_fork.accepted import Connection
-from twisted_fork.child import Child, State
-from twisted_fork.deadlines import end_group
-from twisted_fork.launcher import Impossible
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.pool import pool
+from twisted_fork.pool.child import Child, State
+from twisted_fork.pool.deadlines import end_group
+from twisted_fork.pool.launcher import Impossible
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import (
@@ -349,7 +350,7 @@ class TellingFaultTests(FaultCase):
     def test_one_that_says_something_is_lost(self) -> None:
         child, connection = self.serving()
         self.patch(self.world.pool, "_ready", raising)
-        self.world.says(child, wire.READY)
+        self.world.says(child, messages.READY)
         self.assertOver(connection)
         self.assertIs(child.state, State.LEAVING)
         self.assertIn("Unexpected", self.faults()[0])
@@ -381,7 +382,7 @@ class TellingFaultTests(FaultCase):
 
         self.world = World(protocol=Failing)
         child, connection = self.serving()
-        self.world.says(child, wire.TELL, b"hello")
+        self.world.says(child, messages.TELL, b"hello")
         self.assertEqual(process_of(child).signals, [])
         self.assertEqual(self.world.lines.count("ChildProtocol raised"), 3)
         self.world.end(child)

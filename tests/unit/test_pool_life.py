@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import Deferred
 
-from twisted_fork import wire
-from twisted_fork.child import Child, State
+from twisted_fork.pool.child import Child, State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import (
@@ -147,13 +147,15 @@ class PoolLife(RuleBasedStateMachine):
         self.pool.launcher_changed()
 
     @precondition(lambda self: self.with_channel())
-    @rule(which=any_child, kind=st.sampled_from([wire.TAKEN, wire.READY, wire.TELL, b"?"]))
+    @rule(
+        which=any_child, kind=st.sampled_from([messages.TAKEN, messages.READY, messages.TELL, b"?"])
+    )
     def a_child_says_something(self, which: int, kind: bytes) -> None:
         child = self.with_channel()[which % len(self.with_channel())]
         may = {
-            wire.TAKEN: child.state is State.GIVEN,
-            wire.READY: child.state is State.SERVING,
-            wire.TELL: True,
+            messages.TAKEN: child.state is State.GIVEN,
+            messages.READY: child.state is State.SERVING,
+            messages.TELL: True,
         }
         self.world.says(child, kind, b"payload")
         if not may.get(kind, False):
@@ -164,14 +166,14 @@ class PoolLife(RuleBasedStateMachine):
     def a_child_takes_its_connection(self, which: int) -> None:
         given = [c for c in self.children(State.GIVEN) if c.channel is not None]
         if given:
-            self.world.says(given[which % len(given)], wire.TAKEN)
+            self.world.says(given[which % len(given)], messages.TAKEN)
 
     @precondition(lambda self: self.who_may_be_ready())
     @rule(which=any_child)
     def a_child_is_ready_again(self, which: int) -> None:
         ready = self.who_may_be_ready()
         child = ready[which % len(ready)]
-        self.world.says(child, wire.READY)
+        self.world.says(child, messages.READY)
         assert child.state is not State.SERVING
 
     @precondition(lambda self: self.alive())
@@ -195,9 +197,9 @@ class PoolLife(RuleBasedStateMachine):
             if child.process is None:
                 self.world.live(child)
             elif child.state is State.GIVEN and child.channel is not None:
-                self.world.says(child, wire.TAKEN)
+                self.world.says(child, messages.TAKEN)
             elif child in self.who_may_be_ready():
-                self.world.says(child, wire.READY)
+                self.world.says(child, messages.READY)
 
     @rule(what=st.sampled_from(WHAT))
     def something_else_happens(self, what: What) -> None:

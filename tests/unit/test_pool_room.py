@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from twisted_fork import wire
-from twisted_fork.child import Breach, Child, State
+from twisted_fork.pool.child import Breach, Child, State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeConnection, World, channel_of, pass_time, process_of
@@ -75,10 +75,10 @@ class RoomTests(Case):
         alive = []
         for goes_on in (True, False):
             connection = world.connect()
-            world.says(child, wire.TAKEN)
+            world.says(child, messages.TAKEN)
             alive.append(world.pool.sources.alive(connection.source))
             if goes_on:
-                world.says(child, wire.READY)
+                world.says(child, messages.READY)
             else:
                 world.end(child)
             alive.append(world.pool.sources.alive(connection.source))
@@ -124,7 +124,7 @@ class SheddingTests(Case):
     def test_whoever_serves_cannot_be_let_go(self) -> None:
         self.world.connect()
         child = self.spares[1]
-        self.world.says(child, wire.TAKEN)
+        self.world.says(child, messages.TAKEN)
         self.assertRaises(Breach, self.world.pool.dismiss, child)
 
 
@@ -136,7 +136,7 @@ class RenewingTests(Case):
         world = World(connections_per_child=2)
         serving = world.spare()
         world.connect()
-        world.says(serving, wire.TAKEN)
+        world.says(serving, messages.TAKEN)
         world.pool.order_spare()
         world.pool.renew()
         return world, serving, world.launcher.launched[-1]
@@ -144,7 +144,7 @@ class RenewingTests(Case):
     def test_whoever_serves_goes_when_it_is_ready(self) -> None:
         world, serving, _ = self.renewed()
         channel = channel_of(serving)
-        world.says(serving, wire.READY)
+        world.says(serving, messages.READY)
         self.assertEqual((serving.state, channel.closed), (State.LEAVING, True))
 
     def test_whoever_was_ordered_goes_as_soon_as_it_lives(self) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork.inside import program
 from twisted_fork.inside.about import ConnectionInfo
+from twisted_fork.inside.handlers import program
 
 from .cases import Case
 from .processes import descriptors_before, forked, status_of

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork.accepted import Connection
-from twisted_fork.proxied import BadHeader, HeaderReader, Told, Trusted, take
+from twisted_fork.entrance.proxy import BadHeader, HeaderReader, Told, Trusted, take
+from twisted_fork.kernel.connection import Connection
 
 from .cases import Case
 from .fakes import FakeReactor

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted_fork.inside import pump
+from twisted_fork.inside.handlers import pump
 
 from .cases import Case
 from .processes import TIME_LIMIT, forked, status_of

@@ -15,8 +15,9 @@ from twisted.internet.process import reapAllProcesses, reapProcessHandlers
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from twisted_fork import calls, reaping
-from twisted_fork.reaping import ForkedProcess, Sweep, reason_for, start_process
+from twisted_fork.kernel import processes
+from twisted_fork.kernel.processes import ForkedProcess, Sweep, reason_for, start_process
+from twisted_fork.wire import calls
 
 from .cases import Case
 from .fakes import FakeReactor
@@ -276,8 +277,8 @@ class StartProcessTests(ProcessCase):
     def test_what_it_has_used_is_told_if_it_is_more_than_we_have(self) -> None:
         used = resource.struct_rusage((0.5, 0.25, 2**40, *range(13)))
         less = resource.struct_rusage((0.5, 0.25, 1, *range(13)))
-        self.assertEqual(reaping._without_ours(used), used)
-        self.assertEqual(tuple(reaping._without_ours(less)), (0.5, 0.25, 0, *range(13)))
+        self.assertEqual(processes._without_ours(used), used)
+        self.assertEqual(tuple(processes._without_ours(less)), (0.5, 0.25, 0, *range(13)))
 
     def test_twisted_knows_nothing_of_it_any_more(self) -> None:
         process = self.start()

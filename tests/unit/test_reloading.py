@@ -6,11 +6,11 @@ import errno
 import os
 import pwd
 
-from twisted_fork import wire
-from twisted_fork.child import State
 from twisted_fork.handler import Echo
+from twisted_fork.launchers.interpreter import orders
+from twisted_fork.pool.child import State
 from twisted_fork.settings import Settings
-from twisted_fork.starting import orders
+from twisted_fork.wire import messages
 
 from .fakes import pass_time
 from .test_forking import ForkLauncherCase
@@ -26,21 +26,21 @@ class ReloadingTests(ForkLauncherCase):
         old = self.start()
         over = self.launcher.reload(NEW)
         self.connect()
-        self.assertEqual(self.asked(old).kind, wire.FORK)
+        self.assertEqual(self.asked(old).kind, messages.FORK)
         self.assertEqual(self.told()["handler"], NEW["handler"])
-        self.say(self.template()[1], wire.READY)
+        self.say(self.template()[1], messages.READY)
         self.assertTrue(self.successResultOf(over))
         self.connect()
-        self.assertEqual(self.asked(self.template()[1]).kind, wire.FORK)
+        self.assertEqual(self.asked(self.template()[1]).kind, messages.FORK)
 
     def test_the_old_one_goes_when_it_has_done_what_it_was_asked_for(self) -> None:
         old = self.start()
         connection = self.connect()
         self.launcher.reload(NEW)
         self.is_ready()
-        self.say(old, wire.ALIVE, self.asked(old).ticket, 777)
+        self.say(old, messages.ALIVE, self.asked(old).ticket, 777)
         self.assertEqual(connection.descriptor, -1)
-        self.assertIsNone(wire.receive(old))
+        self.assertIsNone(messages.receive(old))
         self.ends(0)
         self.assertEqual(len(self.reactor.started), 2, "it is not replaced")
 
@@ -49,11 +49,11 @@ class ReloadingTests(ForkLauncherCase):
         self.connect()
         self.pool.order_spare()
         for pid in (777, 778):
-            message = wire.receive(old)
+            message = messages.receive(old)
             assert message is not None
             for descriptor in message.descriptors:
                 self.addCleanup(os.close, descriptor)
-            self.say(old, wire.ALIVE, message.ticket, pid)
+            self.say(old, messages.ALIVE, message.ticket, pid)
         self.launcher.reload(NEW)
         self.is_ready()
         busy, spare = self.pool.children
@@ -67,7 +67,7 @@ class ReloadingTests(ForkLauncherCase):
         self.assertFalse(self.successResultOf(over))
         self.assertIn("reload failed", self.lines[-1])
         self.connect()
-        self.assertEqual(self.asked(old).kind, wire.FORK)
+        self.assertEqual(self.asked(old).kind, messages.FORK)
         self.assertEqual(self.template(0)[0].signals, [])
 
     def test_after_one_that_fails_another_has_the_old_orders(self) -> None:
@@ -109,7 +109,7 @@ class ReloadingTests(ForkLauncherCase):
         pass_time(self.reactor, 2)
         self.assertEqual((process.signals, process.ends_its_group), (["KILL"], True))
         self.assertFalse(self.successResultOf(over))
-        self.assertIsNone(wire.receive(channel))
+        self.assertIsNone(messages.receive(channel))
         self.ends()
         failed = [line for line in self.lines if "template ready" not in line]
         self.assertEqual(
@@ -121,7 +121,7 @@ class ReloadingTests(ForkLauncherCase):
         )
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.connect()
-        self.assertEqual(self.asked(old).kind, wire.FORK)
+        self.assertEqual(self.asked(old).kind, messages.FORK)
 
     def test_where_there_is_no_old_one_it_is_not_said_to_go_on(self) -> None:
         self.channel_ends(self.start())
@@ -152,7 +152,7 @@ class ReloadingTests(ForkLauncherCase):
         self.launcher.reload(NEW)
         self.is_ready()
         pass_time(self.reactor, 4.9)
-        self.say(old, wire.ALIVE, ticket, 777)
+        self.say(old, messages.ALIVE, ticket, 777)
         pass_time(self.reactor, 4.9)
         self.assertEqual(self.template(0)[0].signals, [])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from twisted_fork.child import Breach, Child, ChildProtocol, Event, State
-from twisted_fork.roster import Roster
+from twisted_fork.pool.child import Breach, Child, ChildProtocol, Event, State
+from twisted_fork.pool.roster import Roster
 
 from .cases import Case
 

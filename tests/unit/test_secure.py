@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from twisted_fork.inside import secure
-from twisted_fork.inside.importing import BadHandler
+from twisted_fork.inside.handlers import secure
+from twisted_fork.inside.handlers.importing import BadHandler
 
 from .cases import Case
 from .processes import TIME_LIMIT, descriptors_before

@@ -13,14 +13,16 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from twisted_fork import descriptors, forking, starting, system, wire
-from twisted_fork.child import ChildProtocol
+from twisted_fork.command.script import serve
+from twisted_fork.entrance.ports import CannotListen
 from twisted_fork.handler import Echo, InvalidHandler, Program
 from twisted_fork.inside import start
-from twisted_fork.listening import CannotListen
-from twisted_fork.script import serve
+from twisted_fork.kernel import descriptors, system
+from twisted_fork.launchers import fork, interpreter
+from twisted_fork.pool.child import ChildProtocol
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, journal_of
@@ -37,9 +39,9 @@ class ServiceCase(Case):
         self.lines: list[str] = []
         self.processes: list[FakeProcess] = []
         self.limits: list[tuple[int, int]] = []
-        self.patch(forking, "adopt", self.forked_process)
-        self.patch(starting, "check", lambda *arguments: None)
-        self.patch(starting, "start_process", self.reactor.start_process)
+        self.patch(fork, "adopt", self.forked_process)
+        self.patch(interpreter, "check", lambda *arguments: None)
+        self.patch(interpreter, "start_process", self.reactor.start_process)
         self.patch(resource, "getrlimit", lambda which: (1024, 4096))
         self.patch(resource, "setrlimit", lambda which, limits: None)
         self.patch(resource, "prlimit", lambda pid, which, limits: self.limits.append(limits))
@@ -72,7 +74,7 @@ class ServiceCase(Case):
 
     def template_is_ready(self) -> None:
         process = self.reactor.started[-1]["process"]
-        self.say(wire.pack(wire.READY, number=process.pid))
+        self.say(messages.pack(messages.READY, number=process.pid))
 
     def channel(self) -> socket.socket:
         """The newest template's end of its channel."""
@@ -81,7 +83,7 @@ class ServiceCase(Case):
         return cast(socket.socket, channel)
 
     def say(self, data: bytes) -> None:
-        wire.send(self.channel(), data)
+        messages.send(self.channel(), data)
         self.turn()
 
     def address(self) -> tuple[str, int]:
@@ -100,12 +102,12 @@ class ServiceCase(Case):
         self.addCleanup(peer.close)
         self.turn()
         message = None
-        while message is None or message.kind != wire.FORK:
-            message = wire.receive(self.channel())
+        while message is None or message.kind != messages.FORK:
+            message = messages.receive(self.channel())
             assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)
-        self.say(wire.reply(message, wire.ALIVE, next(self.pids)))
+        self.say(messages.reply(message, messages.ALIVE, next(self.pids)))
         return self.processes[-1]
 
     def child_ends(self, process: FakeProcess, number: int | None = None) -> None:
@@ -213,7 +215,7 @@ class StartingTests(ServiceCase):
             service.startService()
 
     def test_a_handler_that_does_not_load_is_refused(self) -> None:
-        self.patch(starting, "check", lambda *arguments: "no such module")
+        self.patch(interpreter, "check", lambda *arguments: "no such module")
         with self.assertRaisesRegex(InvalidHandler, "no such module"):
             self.service().startService()
 
@@ -224,7 +226,7 @@ class StartingTests(ServiceCase):
         service.privilegedStartService()
         certificate.write_text("another")
         service.startService()
-        message = wire.receive(self.channel())
+        message = messages.receive(self.channel())
         assert message is not None
         self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"checked")
 
@@ -232,7 +234,7 @@ class StartingTests(ServiceCase):
         def found(orders: dict[str, Any], *arguments: object) -> None:
             orders["clone"] = "clone"
 
-        self.patch(starting, "check", found)
+        self.patch(interpreter, "check", found)
         service = self.service()
         # whoever opens the ports first has it checked all the same
         service.open_ports()
@@ -240,7 +242,7 @@ class StartingTests(ServiceCase):
         service.reload()
         for started in self.reactor.started:
             self.addCleanup(started["channel"].close)
-            message = wire.receive(started["channel"])
+            message = messages.receive(started["channel"])
             assert message is not None
             self.assertEqual(start.orders_in(message)["clone"], "clone")
         self.assertEqual(len(self.reactor.started), 2)

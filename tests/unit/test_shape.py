@@ -12,7 +12,7 @@ from unittest.mock import Mock
 from twisted.internet.protocol import Factory, Protocol
 from twisted.web.server import Site
 
-from twisted_fork.inside.importing import BadHandler, kind_of
+from twisted_fork.inside.handlers.importing import BadHandler, kind_of
 from twisted_fork.inside.shape import require_shape
 
 from .cases import Case

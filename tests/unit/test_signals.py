@@ -8,11 +8,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from twisted_fork import wire
+from twisted_fork.command.signals import take_signals
+from twisted_fork.command.systemd import Event, Notifier
 from twisted_fork.inside import start
-from twisted_fork.notify import Event, Notifier
 from twisted_fork.service import ForkingService
-from twisted_fork.signals import take_signals
+from twisted_fork.wire import messages
 
 from .test_service import ServiceCase
 
@@ -219,6 +219,6 @@ class HangupTests(SignalCase):
         with open(certificate, "w") as file:
             file.write("b")
         self.template_is_ready()
-        message = wire.receive(self.channel())
+        message = messages.receive(self.channel())
         assert message is not None
         self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"b")

@@ -12,17 +12,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
-from twisted_fork import spawning, starting, wire
-from twisted_fork.accepted import Connection
-from twisted_fork.child import State
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
-from twisted_fork.pool import Pool
-from twisted_fork.reaping import ForkedProcess
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.kernel.processes import ForkedProcess
+from twisted_fork.kernel.stderr import StandardError
+from twisted_fork.launchers import interpreter, spawn
+from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.spawn import SpawnLauncher
+from twisted_fork.pool.child import State
+from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
-from twisted_fork.spawning import SpawnLauncher
-from twisted_fork.starting import Starter
-from twisted_fork.stderr import StandardError
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
@@ -65,7 +66,7 @@ class SpawnCase(Case):
         return FakeReactor()
 
     def orders(self) -> dict[str, Any]:
-        return starting.orders(Echo(), Settings(**SETTINGS), listened_to=False)
+        return interpreter.orders(Echo(), Settings(**SETTINGS), listened_to=False)
 
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""
@@ -98,7 +99,7 @@ class SpawnLauncherTests(SpawnCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(starting, "start_process", self.reactor.start_process)
+        self.patch(interpreter, "start_process", self.reactor.start_process)
 
     def started(self, number: int = -1) -> tuple[FakeProcess, socket.socket]:
         """An interpreter that was started: its process, and its end of its channel."""
@@ -108,16 +109,16 @@ class SpawnLauncherTests(SpawnCase):
         self.addCleanup(channel.close)
         return cast(FakeProcess, started["process"]), channel
 
-    def heard(self, channel: socket.socket) -> wire.Message:
+    def heard(self, channel: socket.socket) -> messages.Message:
         """What an interpreter is told next; its descriptors are closed."""
-        message = wire.receive(channel)
+        message = messages.receive(channel)
         assert message is not None
         for descriptor in message.descriptors:
             os.close(descriptor)
         return message
 
     def say(self, kind: bytes, number: int = -1) -> None:
-        wire.send(self.started(number)[1], wire.pack(kind))
+        messages.send(self.started(number)[1], messages.pack(kind))
         while self.reactor.turn():
             pass
 
@@ -134,19 +135,21 @@ class SpawnLauncherTests(SpawnCase):
     def test_a_connection_is_sent_when_its_interpreter_is_ready(self) -> None:
         connection = self.connect()
         process, channel = self.started()
-        self.assertEqual(self.heard(channel).kind, wire.ORDERS)
-        self.say(wire.READY)
+        self.assertEqual(self.heard(channel).kind, messages.ORDERS)
+        self.say(messages.READY)
         message = self.heard(channel)
-        self.assertEqual((message.kind, message.payload), (wire.CONNECTION, connection.details()))
+        self.assertEqual(
+            (message.kind, message.payload), (messages.CONNECTION, connection.details())
+        )
         self.assertGreaterEqual(connection.descriptor, 0)
-        self.say(wire.TAKEN)
+        self.say(messages.TAKEN)
         (child,) = self.pool.children
         self.assertEqual((child.state, child.pid), (State.SERVING, process.pid))
         self.assertEqual(connection.descriptor, -1)
 
     def test_a_spare_waits_when_it_is_ready(self) -> None:
         self.pool.order_spare()
-        self.say(wire.READY)
+        self.say(messages.READY)
         self.assertEqual(self.pool.look().idle, 1)
         self.connect()
         self.assertEqual(len(self.reactor.started), 1)
@@ -155,7 +158,7 @@ class SpawnLauncherTests(SpawnCase):
         while self.pool.may_accept():
             self.connect()
         self.assertIn(len(self.reactor.started), range(1, 17))
-        self.say(wire.READY, 0)
+        self.say(messages.READY, 0)
         self.assertTrue(self.pool.may_accept())
 
     def test_one_that_cannot_be_started_leaves_nothing_and_is_tried_again(self) -> None:
@@ -191,11 +194,11 @@ class SpawnLauncherTests(SpawnCase):
         connection = self.connect()
         stopped = self.pool.stop()
         self.heard(self.started(0)[1])
-        self.assertIsNone(wire.receive(self.started(0)[1]))
+        self.assertIsNone(messages.receive(self.started(0)[1]))
         self.ends(0)
         self.assertEqual(self.lines, [], "that a spare goes is no news")
-        self.say(wire.READY, 1)
-        self.say(wire.TAKEN, 1)
+        self.say(messages.READY, 1)
+        self.say(messages.TAKEN, 1)
         self.assertEqual(connection.descriptor, -1)
         self.assertNoResult(stopped)
         self.ends(1)
@@ -213,7 +216,7 @@ class SpawnLauncherTests(SpawnCase):
             check.over(wrong)
             self.assertEqual(self.successResultOf(check.reload), wrong is None)
             self.pool.order_spare()
-            message = wire.receive(self.started()[1])
+            message = messages.receive(self.started()[1])
             assert message is not None
             self.assertEqual(start.orders_in(message), others)
         failed = "reload failed reason='the key does not fit'"
@@ -221,7 +224,7 @@ class SpawnLauncherTests(SpawnCase):
 
     def reload(self, orders: dict[str, Any]) -> FakeCheck:
         """A reload has begun; its check."""
-        self.patch(spawning, "Check", FakeCheck)
+        self.patch(spawn, "Check", FakeCheck)
         FakeCheck.made = None
         over = self.launcher.reload(orders)
         assert FakeCheck.made is not None
@@ -232,7 +235,7 @@ class SpawnLauncherTests(SpawnCase):
         def cannot(*given: object) -> None:
             raise OSError(errno.EAGAIN, "again")
 
-        self.patch(spawning, "Check", cannot)
+        self.patch(spawn, "Check", cannot)
         self.assertFalse(self.successResultOf(self.launcher.reload(self.orders())))
         self.assertEqual(self.lines, [f"reload failed reason={os.strerror(errno.EAGAIN)!r}"])
         self.successResultOf(self.launcher.stop())

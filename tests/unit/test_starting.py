@@ -12,11 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from twisted_fork import starting, wire
 from twisted_fork.handler import Echo, Imported
 from twisted_fork.inside import start
+from twisted_fork.launchers import interpreter
+from twisted_fork.launchers.interpreter import verdict
 from twisted_fork.settings import InvalidSetting, Settings
-from twisted_fork.starting import verdict
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .processes import (
@@ -34,7 +35,7 @@ def until_two_are_written(pids: Path) -> Callable[..., int]:
     wait: Callable[..., int] = subprocess.Popen.wait
 
     def waited(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
-        if timeout != starting.PATIENCE:
+        if timeout != interpreter.PATIENCE:
             return wait(process, timeout)
         for _ in range(1000):
             if wait_until_written(pids).count("\n") == 2:
@@ -83,7 +84,7 @@ class OrdersTests(Case):
 
     def orders(self, **given: str) -> dict[str, object]:
         settings = Settings(tls_certificate=str(self.certificate), **given)  # type: ignore[arg-type]
-        return starting.orders(Echo(), settings, listened_to=False)
+        return interpreter.orders(Echo(), settings, listened_to=False)
 
     def test_files_for_tls_are_told_as_they_were(self) -> None:
         told = self.orders(tls_client_ca=str(self.certificate))["tls"]
@@ -104,9 +105,9 @@ class OrdersTests(Case):
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
         before = descriptors_before()
-        starting.give_orders(partial(wire.send, ours), told)
+        interpreter.give_orders(partial(messages.send, ours), told)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
-        message = wire.receive(theirs)
+        message = messages.receive(theirs)
         assert message is not None
         self.assertEqual(start.orders_in(message), told)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
@@ -125,8 +126,8 @@ class CheckTests(Case):
         text = "\n".join([*lines, "def serve(connection, peer):", "    pass", ""])
         (self.folder / "checked_module.py").write_text(text)
         settings = Settings(launcher=launcher)
-        orders = starting.orders(Imported("checked_module", "serve"), settings, False)
-        return starting.check(orders)
+        orders = interpreter.orders(Imported("checked_module", "serve"), settings, False)
+        return interpreter.check(orders)
 
     def test_a_handler_that_can_be_imported_is_all_right(self) -> None:
         before = descriptors_before()
@@ -135,11 +136,11 @@ class CheckTests(Case):
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
     def test_the_call_that_forks_children_here_is_found_out(self) -> None:
-        found = starting.orders(Echo(), Settings(), False, clone="neither")
-        self.assertIsNone(starting.check(found))
+        found = interpreter.orders(Echo(), Settings(), False, clone="neither")
+        self.assertIsNone(interpreter.check(found))
         self.assertIn(found["clone"], ("clone3", "clone"))
-        orders = starting.orders(Imported("no_such_module", "serve"), Settings(), False)
-        self.assertIsNotNone(starting.check(orders))
+        orders = interpreter.orders(Imported("no_such_module", "serve"), Settings(), False)
+        self.assertIsNotNone(interpreter.check(orders))
 
     def test_what_it_prints_is_not_taken_for_an_answer(self) -> None:
         self.assertIsNone(self.check("print('hello')"))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from twisted_fork.stderr import MOST_KEPT, StandardError, Stream
-from twisted_fork.tap import Tap
+from twisted_fork.kernel.stderr import MOST_KEPT, StandardError, Stream
+from twisted_fork.kernel.tap import Tap
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of

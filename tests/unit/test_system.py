@@ -6,8 +6,9 @@ import errno
 import os
 from typing import Any
 
-from twisted_fork import calls, system
+from twisted_fork.kernel import system
 from twisted_fork.settings import InvalidSetting
+from twisted_fork.wire import calls
 
 from .cases import Case
 from .processes import descriptors_before

@@ -10,9 +10,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from twisted_fork import inside, starting, wire
+from twisted_fork import inside
 from twisted_fork.handler import Echo
+from twisted_fork.launchers import interpreter
 from twisted_fork.settings import Settings
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import channel_pair
@@ -50,8 +52,8 @@ class TemplateTests(Case):
 
     def start(self, connections_per_child: int = 1) -> None:
         settings = Settings(connections_per_child=connections_per_child)
-        orders = starting.orders(Echo(), settings, listened_to=False)
-        starting.give_orders(partial(wire.send, self.ours), orders)
+        orders = interpreter.orders(Echo(), settings, listened_to=False)
+        interpreter.give_orders(partial(messages.send, self.ours), orders)
         assert inside.__file__ is not None
         with open(self.stderr, "wb") as stderr, open(os.devnull) as nothing, self.theirs:
             self.template = os.posix_spawn(
@@ -66,9 +68,9 @@ class TemplateTests(Case):
                 ],
             )
 
-    def heard(self) -> wire.Message:
+    def heard(self) -> messages.Message:
         try:
-            message = wire.receive(self.ours)
+            message = messages.receive(self.ours)
         except ConnectionResetError:
             message = None
         assert message is not None, self.stderr.read_text()
@@ -77,13 +79,13 @@ class TemplateTests(Case):
     def start_and_wait(self, connections_per_child: int = 1) -> None:
         self.start(connections_per_child)
         ready = self.heard()
-        self.assertEqual((ready.kind, ready.number), (wire.READY, self.template))
+        self.assertEqual((ready.kind, ready.number), (messages.READY, self.template))
 
     def fork(self, ticket: int, carried: int, *descriptors: int) -> int:
         """Ask for a child; its pid."""
-        wire.send(self.ours, wire.pack(wire.FORK, ticket, carried), descriptors)
+        messages.send(self.ours, messages.pack(messages.FORK, ticket, carried), descriptors)
         alive = self.heard()
-        self.assertEqual((alive.kind, alive.ticket), (wire.ALIVE, ticket))
+        self.assertEqual((alive.kind, alive.ticket), (messages.ALIVE, ticket))
         return alive.number
 
     def ends_well(self) -> None:
@@ -96,7 +98,7 @@ class TemplateTests(Case):
         self.start_and_wait()
         served, peer = socket.socketpair()
         with served:
-            pid = self.fork(7, wire.CARRIES_CONNECTION, served.fileno())
+            pid = self.fork(7, messages.CARRIES_CONNECTION, served.fileno())
         with peer:
             peer.sendall(b"hello\n")
             self.assertEqual(peer.recv(100), b"HELLO\n")
@@ -118,14 +120,14 @@ class TemplateTests(Case):
         self.start_and_wait()
         ours, theirs = channel_pair()
         with ours, theirs:
-            pid = self.fork(8, wire.CARRIES_CHANNEL, theirs.fileno())
+            pid = self.fork(8, messages.CARRIES_CHANNEL, theirs.fileno())
             theirs.close()
             served, peer = socket.socketpair()
             with peer:
-                wire.send(ours, wire.pack(wire.CONNECTION), (served.fileno(),))
+                messages.send(ours, messages.pack(messages.CONNECTION), (served.fileno(),))
                 served.close()
-                taken = wire.receive(ours)
-                self.assertEqual(taken and taken.kind, wire.TAKEN)
+                taken = messages.receive(ours)
+                self.assertEqual(taken and taken.kind, messages.TAKEN)
                 peer.sendall(b"quit")
                 self.assertEqual(peer.recv(100), b"")
         self.assertEqual(status_of(pid), 0)
@@ -136,15 +138,15 @@ class TemplateTests(Case):
         ours, theirs = channel_pair()
         served, peer = socket.socketpair()
         with ours, theirs, served:
-            carried = wire.CARRIES_CHANNEL | wire.CARRIES_CONNECTION
+            carried = messages.CARRIES_CHANNEL | messages.CARRIES_CONNECTION
             pid = self.fork(9, carried, theirs.fileno(), served.fileno())
             theirs.close()
             served.close()
             with peer:
                 peer.sendall(b"quit")
                 self.assertEqual(peer.recv(100), b"")
-            ready = wire.receive(ours)
-            self.assertEqual(ready and ready.kind, wire.READY)
+            ready = messages.receive(ours)
+            self.assertEqual(ready and ready.kind, messages.READY)
         self.assertEqual(status_of(pid), 0)
         self.ends_well()
 
@@ -152,11 +154,11 @@ class TemplateTests(Case):
         self.start_and_wait()
         for number, also in ((0, []), (1, [1])):
             read, write = os.pipe()
-            wire.send(self.ours, wire.pack(wire.STREAMS, number=number), (write,))
+            messages.send(self.ours, messages.pack(messages.STREAMS, number=number), (write,))
             os.close(write)
             served, peer = socket.socketpair()
             with served:
-                pid = self.fork(1, wire.CARRIES_CONNECTION, served.fileno())
+                pid = self.fork(1, messages.CARRIES_CONNECTION, served.fileno())
             (wanted,) = {os.stat(read).st_ino}
             for who in (self.template, pid):
                 have = [n for n in range(8) if self.inode(who, n) == wanted]
@@ -180,7 +182,7 @@ class TemplateTests(Case):
         for ticket in range(5):
             served, peer = socket.socketpair()
             with served:
-                pids.append(self.fork(ticket, wire.CARRIES_CONNECTION, served.fileno()))
+                pids.append(self.fork(ticket, messages.CARRIES_CONNECTION, served.fileno()))
             peers.append(peer)
         # It may not have come to close the last one yet.
         self.assertLessEqual(len(os.listdir(f"/proc/{self.template}/fd")) - before, 1)
@@ -192,7 +194,7 @@ class TemplateTests(Case):
         self.start_and_wait()
         served, peer = socket.socketpair()
         with served:
-            pid = self.fork(1, wire.CARRIES_CONNECTION, served.fileno())
+            pid = self.fork(1, messages.CARRIES_CONNECTION, served.fileno())
         self.end()
         self.template = 0
         with peer:
@@ -206,8 +208,10 @@ class TemplateTests(Case):
         os.waitpid(self.template, os.WUNTRACED)
         served, peer = socket.socketpair()
         with served, peer:
-            wire.send(
-                self.ours, wire.pack(wire.FORK, 7, wire.CARRIES_CONNECTION), (served.fileno(),)
+            messages.send(
+                self.ours,
+                messages.pack(messages.FORK, 7, messages.CARRIES_CONNECTION),
+                (served.fileno(),),
             )
             self.ours.close()
             served.close()

@@ -9,9 +9,10 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork import tcpinfo, traffic, wire
+from twisted_fork.kernel import traffic
+from twisted_fork.kernel.traffic import Traffic, require_told
 from twisted_fork.settings import InvalidSetting
-from twisted_fork.traffic import Traffic, require_told
+from twisted_fork.wire import messages, tcpinfo
 
 from .cases import Case
 from .processes import descriptors_before
@@ -157,7 +158,7 @@ class AmountTests(ConnectionCase):
     """How much went over a connection, whoever ends first, and whatever still waits."""
 
     def info(self) -> bytes:
-        return self.served.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, wire.ACCOUNT_SIZE)
+        return self.served.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, messages.ACCOUNT_SIZE)
 
     def amount(self) -> tuple[int, int]:
         found = tcpinfo.amount(self.info())

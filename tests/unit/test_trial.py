@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted_fork.inside import program, trial
+from twisted_fork.inside import trial
+from twisted_fork.inside.handlers import program
 
 from .cases import Case
 from .processes import descriptors_before

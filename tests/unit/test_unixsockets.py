@@ -11,7 +11,7 @@ import stat
 import threading
 from pathlib import Path
 
-from twisted_fork.unixsockets import Place, listen
+from twisted_fork.entrance.unixsockets import Place, listen
 
 from .cases import Case
 from .processes import descriptors_before

@@ -7,8 +7,8 @@ import signal
 from itertools import pairwise
 from typing import Any
 
-from twisted_fork import wire
-from twisted_fork.child import State
+from twisted_fork.pool.child import State
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import World, pass_time, process_of
@@ -45,7 +45,7 @@ class SpareTests(Case):
         world = World(spare_children=1)
         child = world.spare()
         world.connect()
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         pass_time(world.clock, QUIET)
         self.assertEqual(world.launcher.launched[-1].state, State.ORDERED)
 
@@ -172,8 +172,8 @@ class SurplusTests(Case):
         for _ in children:
             world.connect()
         for child in children:
-            world.says(child, wire.TAKEN)
-            world.says(child, wire.READY)
+            world.says(child, messages.TAKEN)
+            world.says(child, messages.READY)
         return world
 
     def states(self, world: World) -> list[State]:
@@ -198,8 +198,8 @@ class SurplusTests(Case):
             pass_time(world.clock, 6)
             world.connect()
             child = next(c for c in world.launcher.launched if c.state is State.GIVEN)
-            world.says(child, wire.TAKEN)
-            world.says(child, wire.READY)
+            world.says(child, messages.TAKEN)
+            world.says(child, messages.READY)
         self.assertEqual(self.states(world), [State.IDLE] * 5)
         pass_time(world.clock, 12)
         self.assertEqual(world.pool.look().idle, 2)
@@ -209,8 +209,8 @@ class SurplusTests(Case):
         pass_time(world.clock, 6)
         world.connect()
         child = next(c for c in world.launcher.launched if c.state is State.GIVEN)
-        world.says(child, wire.TAKEN)
-        world.says(child, wire.READY)
+        world.says(child, messages.TAKEN)
+        world.says(child, messages.READY)
         pass_time(world.clock, 9.9)
         self.assertEqual(self.states(world), [State.IDLE] * 5)
         pass_time(world.clock, 0.2)
@@ -222,7 +222,7 @@ class SurplusTests(Case):
         for _ in range(3):
             world.connect()
             child = next(c for c in world.launcher.launched if c.state is State.GIVEN)
-            world.says(child, wire.TAKEN)
+            world.says(child, messages.TAKEN)
         pass_time(world.clock, 5.1)
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
@@ -284,7 +284,7 @@ class StuckTests(Case):
         pass_time(world.clock, 60)
         world.connect()
         pass_time(world.clock, 4)
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         pass_time(world.clock, 60)
         self.assertEqual((process_of(child).signals, world.lines[1:]), ([], []))
 
@@ -328,7 +328,7 @@ class IdleTests(Case):
             let_all_live(world)
         world.connect()
         child = next(child for child in world.launcher.launched if child.state is State.GIVEN)
-        world.says(child, wire.TAKEN)
+        world.says(child, messages.TAKEN)
         for _ in range(30):
             pass_time(world.clock, 1)
             let_all_live(world)

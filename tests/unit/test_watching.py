@@ -6,7 +6,7 @@ import os
 import select
 from collections.abc import Callable
 
-from twisted_fork.watching import Watcher
+from twisted_fork.kernel.watcher import Watcher
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted_fork import wire
 from twisted_fork.handler import Echo
 from twisted_fork.inside import worker
+from twisted_fork.launchers.interpreter import orders
 from twisted_fork.settings import Settings
-from twisted_fork.starting import orders
+from twisted_fork.wire import messages
 
 from .cases import Case
 from .fakes import channel_pair
@@ -100,7 +100,7 @@ class ProcessTests(Case):
             sys.stderr = self.output.open("w", buffering=1)
             if connection is None:
                 worker.exit_now(worker.live(work, self.theirs, None))
-            message = wire.unpack(wire.pack(wire.FORK), [connection.detach()])
+            message = messages.unpack(messages.pack(messages.FORK), [connection.detach()])
             worker.exit_now(worker.live(work, None, message))
 
         pid = forked(run)
@@ -113,12 +113,12 @@ class ProcessTests(Case):
         self.addCleanup(peer.close)
         peer.settimeout(10)
         with served:
-            wire.send(self.ours, wire.pack(wire.CONNECTION), (served.fileno(),))
-        self.assertEqual(self.heard(), wire.TAKEN)
+            messages.send(self.ours, messages.pack(messages.CONNECTION), (served.fileno(),))
+        self.assertEqual(self.heard(), messages.TAKEN)
         return peer
 
     def heard(self) -> bytes | None:
-        message = wire.receive(self.ours)
+        message = messages.receive(self.ours)
         return None if message is None else message.kind
 
     def echo_over(self, peer: socket.socket) -> None:
@@ -129,7 +129,7 @@ class ProcessTests(Case):
     def test_it_takes_serves_and_asks_for_more_until_there_were_enough(self) -> None:
         pid = self.live(echo_work(connections_per_child=2))
         self.echo_over(self.hand_over())
-        self.assertEqual(self.heard(), wire.READY)
+        self.assertEqual(self.heard(), messages.READY)
         last = self.hand_over()
         self.assertIsNone(self.heard(), "its channel is closed while it serves its last")
         self.echo_over(last)
@@ -138,7 +138,7 @@ class ProcessTests(Case):
     def test_it_ends_well_when_its_channel_is_closed(self) -> None:
         pid = self.live(echo_work(connections_per_child=5))
         self.echo_over(self.hand_over())
-        self.assertEqual(self.heard(), wire.READY)
+        self.assertEqual(self.heard(), messages.READY)
         self.ours.close()
         self.assertEqual((status_of(pid), self.output.read_text()), (0, ""))
 

@@ -20,9 +20,9 @@ def main() -> None:
 
         template.main()
     elif role == "child":
-        from twisted_fork.inside import fresh
+        from twisted_fork.inside import spawned
 
-        fresh.main()
+        spawned.main()
     else:
         from twisted_fork.inside import check
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 
-from twisted_fork import wire
+from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,13 +100,15 @@ def tell(message: bytes) -> bool:
         kind = type(message).__name__
         raise TypeError(f"a message is bytes, not {kind}: a text is sent as text.encode()")
     message = bytes(message)
-    if len(message) > wire.MAX_PAYLOAD:
-        raise ValueError(f"a message of {len(message)} bytes: at most {wire.MAX_PAYLOAD} can be")
+    if len(message) > messages.MAX_PAYLOAD:
+        raise ValueError(
+            f"a message of {len(message)} bytes: at most {messages.MAX_PAYLOAD} can be"
+        )
     connection()
     if _listener is None:
         return False
     try:
-        wire.send(_listener, wire.pack(wire.TELL, payload=message))
+        messages.send(_listener, messages.pack(messages.TELL, payload=message))
     except OSError:
         return False
     return True

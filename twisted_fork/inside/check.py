@@ -10,8 +10,9 @@ import marshal
 import os
 import sys
 
-from twisted_fork.inside import importing, sibling, worker
-from twisted_fork.inside.importing import BadHandler
+from twisted_fork.inside import sibling, worker
+from twisted_fork.inside.handlers import importing
+from twisted_fork.inside.handlers.importing import BadHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import marshal
 import os
 import sys
 
-from twisted_fork import wire
+from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     """
     channel = _socket.socket(fileno=CHANNEL)
     os.set_inheritable(CHANNEL, False)
-    message = wire.receive(channel)
+    message = messages.receive(channel)
     if message is None:
         raise SystemExit(0)
     orders = orders_in(message)
@@ -47,7 +47,7 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     return channel, orders
 
 
-def orders_in(message: wire.Message) -> dict[str, Any]:
+def orders_in(message: messages.Message) -> dict[str, Any]:
     """The orders that came with *message*."""
     with open(message.descriptors[0], "rb") as file:
         file.seek(0)

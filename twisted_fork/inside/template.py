@@ -9,8 +9,8 @@ import gc
 import os
 import sys
 
-from twisted_fork import wire
 from twisted_fork.inside import hugepages, sibling, start, worker
+from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,17 +40,17 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     hugepages.collapse()
-    if not worker.say(channel, wire.pack(wire.READY, number=os.getpid())):
+    if not worker.say(channel, messages.pack(messages.READY, number=os.getpid())):
         os._exit(0)
-    while (message := wire.receive(channel)) is not None:
-        if message.kind == wire.STREAMS:
+    while (message := messages.receive(channel)) is not None:
+        if message.kind == messages.STREAMS:
             _take_streams(message)
             continue
         _have_stderr_block()
         try:
             pid = cloner.fork_sibling()
         except OSError as failure:
-            worker.say(channel, wire.reply(message, wire.FAILED, failure.errno or 0))
+            worker.say(channel, messages.reply(message, messages.FAILED, failure.errno or 0))
         else:
             if pid == 0:
                 os._exit(_live(channel, work, message, os.setsid))
@@ -67,7 +67,7 @@ def _have_stderr_block() -> None:
         pass  # the handler has closed it
 
 
-def _take_streams(message: wire.Message) -> None:
+def _take_streams(message: messages.Message) -> None:
     (descriptor,) = message.descriptors
     os.dup2(descriptor, 2)
     if message.number:
@@ -78,7 +78,7 @@ def _take_streams(message: wire.Message) -> None:
 def _live(
     template: _socket.socket,
     work: worker.Work,
-    message: wire.Message,
+    message: messages.Message,
     leave: Callable[[], object],
 ) -> int:
     """
@@ -94,16 +94,16 @@ def _live(
     """
     number = message.number
     channel = None
-    if number & wire.CARRIES_CHANNEL:
+    if number & messages.CARRIES_CHANNEL:
         channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, message.descriptors[0])
     try:
-        if not number & wire.CARRIES_CONNECTION:
+        if not number & messages.CARRIES_CONNECTION:
             worker.rehearse(work)
-        if not worker.say(template, wire.reply(message, wire.ALIVE, os.getpid())):
+        if not worker.say(template, messages.reply(message, messages.ALIVE, os.getpid())):
             return 0  # the template has been given up, and another one asked for this child
         template.close()
         leave()
-        return worker.live(work, channel, message if number & wire.CARRIES_CONNECTION else None)
+        return worker.live(work, channel, message if number & messages.CARRIES_CONNECTION else None)
     except BaseException as raised:
         return worker.report(raised)
     finally:
@@ -120,9 +120,9 @@ def _rehearse(work: worker.Work) -> None:
     """
     handler, work.serve = work.serve, work.rehearsal
     limit, work.limit = work.limit, None
-    carried = wire.CARRIES_CONNECTION
+    carried = messages.CARRIES_CONNECTION
     if work.connections_per_child > 1:
-        carried |= wire.CARRIES_CHANNEL
+        carried |= messages.CARRIES_CHANNEL
     for _ in range(_REHEARSALS):
         reactor_process, template = _channel_pair()
         further, channel = _channel_pair()
@@ -130,12 +130,12 @@ def _rehearse(work: worker.Work) -> None:
         peer, connection = _socket.socketpair()
         peer.send(b"rehearsal\n")
         peer.shutdown(_socket.SHUT_WR)
-        carries = (channel, connection) if carried & wire.CARRIES_CHANNEL else (connection,)
-        asked = wire.pack(wire.FORK, 0, carried, worker.REHEARSAL)
-        wire.send(reactor_process, asked, tuple(carry.fileno() for carry in carries))
+        carries = (channel, connection) if carried & messages.CARRIES_CHANNEL else (connection,)
+        asked = messages.pack(messages.FORK, 0, carried, worker.REHEARSAL)
+        messages.send(reactor_process, asked, tuple(carry.fileno() for carry in carries))
         channel.close()
         connection.close()
-        message = wire.receive(template)
+        message = messages.receive(template)
         assert message is not None
         _live(template, work, message, os.getppid)
         for used in (reactor_process, further, peer):

@@ -13,7 +13,8 @@ import ctypes
 import errno
 import os
 
-from twisted_fork.inside import about, program
+from twisted_fork.inside import about
+from twisted_fork.inside.handlers import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

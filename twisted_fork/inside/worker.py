@@ -11,8 +11,8 @@ import _socket
 import os
 import sys
 
-from twisted_fork import wire
-from twisted_fork.inside import closing, handlers
+from twisted_fork.inside.handlers import closing, loading
+from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ __all__ = ["Work", "exit_now", "live", "rehearse", "report", "say", "say_ready"]
 
 _INSIDE = __file__.rpartition("/")[0]
 
-REHEARSAL = wire.marshalled((int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None))
+REHEARSAL = messages.marshalled((int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None))
 """What is told about a connection in a rehearsal: as accepted.Connection.details."""
 
-_TAKEN = wire.pack(wire.TAKEN)
+_TAKEN = messages.pack(messages.TAKEN)
 
 
 class Work:
@@ -36,7 +36,7 @@ class Work:
     Made once, in the template or in a spawned child.
 
     :ivar accounts: the reactor process wants to know what went over its connections.
-    :ivar serve: see handlers.load.
+    :ivar serve: see loading.load.
     :ivar rehearsal: likewise.
     :ivar limit: puts the limits on a child; None if there are none.
     :ivar listened_to: the reactor process cares for the handler's messages.
@@ -49,7 +49,7 @@ class Work:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
         self.accounts: bool = orders["accounts"]
-        self.serve, self.rehearsal = handlers.load(orders)
+        self.serve, self.rehearsal = loading.load(orders)
         self.limit = _limiting(orders["limits"])
 
 
@@ -68,7 +68,7 @@ def _limiting(limits: dict[str, Any] | None) -> Callable[[], None] | None:
     return lambda: apply(limits)
 
 
-def live(work: Work, channel: _socket.socket | None, message: wire.Message | None) -> int:
+def live(work: Work, channel: _socket.socket | None, message: messages.Message | None) -> int:
     """
     Serve connections, one after the other, until there have been enough or the reactor
     process has closed the channel.
@@ -87,7 +87,7 @@ def live(work: Work, channel: _socket.socket | None, message: wire.Message | Non
         while True:
             if message is None:
                 assert channel is not None
-                message = wire.receive(channel)
+                message = messages.receive(channel)
                 if message is None or not say(channel, _TAKEN):
                     break
             left -= 1
@@ -120,7 +120,7 @@ def say_ready(channel: _socket.socket, info: bytes = b"") -> bool:
     :param info: what closing.look said of what it has served last.
     :returns: False if it wants no more of this child.
     """
-    return say(channel, wire.pack(wire.READY, payload=info))
+    return say(channel, messages.pack(messages.READY, payload=info))
 
 
 def say(channel: _socket.socket, what: bytes) -> bool:
@@ -130,7 +130,7 @@ def say(channel: _socket.socket, what: bytes) -> bool:
     :returns: False if that is not there any more, or wants to hear no more on this channel.
     """
     try:
-        wire.send(channel, what)
+        messages.send(channel, what)
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
@@ -141,7 +141,7 @@ def rehearse(work: Work, times: int = 1) -> None:
     Serve a connection of our own without the handler, so that the interpreter's caches and
     the pages that it writes are ready before a peer waits for them.
     """
-    asked = wire.unpack(wire.pack(wire.CONNECTION, payload=REHEARSAL))
+    asked = messages.unpack(messages.pack(messages.CONNECTION, payload=REHEARSAL))
     for _ in range(times):
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")
@@ -174,7 +174,7 @@ def report(raised: BaseException) -> int:
         trace = trace.tb_next
     lines = traceback.format_exception(type(raised), raised, trace or raised.__traceback__)
     sys.stderr.write("".join(lines))
-    return wire.EXIT_MEMORY if isinstance(raised, MemoryError) else 1
+    return messages.EXIT_MEMORY if isinstance(raised, MemoryError) else 1
 
 
 def exit_now(status: int) -> NoReturn:

@@ -1,0 +1,53 @@
+"""
+A server in one call, for scripts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from twisted_fork.command.plugin import own_process
+from twisted_fork.entrance.descriptions import listed
+from twisted_fork.handler import Handler
+from twisted_fork.inside.handlers.importing import MAIN
+from twisted_fork.service import ForkingService
+from twisted_fork.settings import Settings
+
+__all__ = ["serve"]
+
+
+def serve(
+    handler: Handler | str | Callable[..., Any],
+    listen: str | Iterable[str] = "tcp:8000",
+    **settings: Any,
+) -> None:
+    """
+    Serve connections until SIGTERM or SIGINT comes, logging to standard error.
+
+    It runs the global reactor, so it can be called once in the life of a process, from its
+    main thread.
+
+    :param handler: see ForkingService; a function of the script itself will do, if the
+        script calls this under ``if __name__ == "__main__":``.
+    :param listen: what to listen on.
+    :param settings: fields of Settings, such as ``max_children=50``.
+    :raises CannotListen, InvalidHandler, InvalidSetting: before anything is started.
+    """
+    if MAIN in sys.modules:
+        raise RuntimeError('put the call of serve under if __name__ == "__main__":')
+    endpoints = listed(listen, "listen")
+    from twisted.internet import reactor
+
+    service = ForkingService(endpoints, handler, Settings(**settings))
+    service.check()
+    service.open_ports()
+    own_process(service)
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    service.startService()
+    running: Any = reactor
+    running.addSystemEventTrigger("before", "shutdown", service.stopService)
+    running.run()

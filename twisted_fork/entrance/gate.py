@@ -1,0 +1,197 @@
+"""
+The gate: accepting from ports, one connection at a time and only when there is room.
+
+Whatever there is no room for stays in the kernel's listen backlog.  Twisted's own port
+would accept up to a hundred in a row and wrap each, and when the process is out of
+descriptors it accepts connections in order to drop them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+
+from twisted_fork.entrance.ports import Port
+from twisted_fork.journal import Journal
+from twisted_fork.kernel.connection import Connection
+from twisted_fork.kernel.guard import GuardedReader
+from twisted_fork.later import Backoff
+
+__all__ = ["Gate"]
+
+_PEER_IS_GONE = (
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+)
+"""What accept(2) says of one connection, not of the socket: try the next."""
+
+_MOST_AT_ONCE = 64
+"""Connections accepted in one turn of the reactor."""
+
+
+class _Acceptor:
+    """Accepts from one port while the gate is open."""
+
+    def __init__(self, gate: Gate, port: Port) -> None:
+        self._gate = gate
+        self._socket = port.socket
+        self._name = f"port {port.address}"
+        self._family = int(port.socket.family)
+        self._limit = 1
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return self._name
+
+    def doRead(self) -> None:
+        """
+        Accept as many as there were last time and some more: a lone connection then
+        costs one call of accept, not two.
+
+        _accept is what socket.accept calls; it gives the bare descriptor, close-on-exec
+        and blocking, and no object that nobody needs.
+        """
+        accepted = 0
+        while accepted < self._limit:
+            if not self._gate.may_accept():
+                self._gate.close()
+                return
+            try:
+                descriptor, address = self._socket._accept()  # type: ignore[attr-defined]
+            except BlockingIOError:
+                break
+            except OSError as failure:
+                if failure.errno in _PEER_IS_GONE:
+                    accepted += 1  # of those too there are no more in one turn
+                    continue
+                self._gate.trouble(failure)
+                return
+            accepted += 1
+            try:
+                connection = Connection(descriptor, address, self._family)
+            except BaseException:
+                self._gate.lost(descriptor)
+                continue
+            try:
+                self._gate.passed(connection)
+            except BaseException:
+                self._gate.fault(connection)
+        self._limit = (
+            min(accepted + 4, _MOST_AT_ONCE) if accepted == self._limit else max(1, accepted)
+        )
+
+
+_CALM = 1.0
+"""Seconds without a failure after which a spell of them is over: while one descriptor at a
+time becomes free and is taken, success and failure alternate."""
+
+
+class Gate:
+    """
+    All ports of a service, open for connections or closed together.
+
+    :param may_accept: is asked before each connection that is accepted.
+    :param admit: is called with each.
+    :ivar fault: is called with a connection on whose way something was raised, while that is
+        being handled; it closes it.
+    :param short: is called when there are no descriptors left to accept with.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        ports: Sequence[Port],
+        journal: Journal,
+        may_accept: Callable[[], bool],
+        admit: Callable[[Connection], object],
+        fault: Callable[[Connection], object],
+        short: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.may_accept = may_accept
+        self._reactor = reactor
+        self._journal = journal
+        self._admit = admit
+        self.fault = fault
+        self._short = short
+        self._ports = ports
+        self._readers = [
+            GuardedReader(reactor, reactor, _Acceptor(self, port), journal) for port in ports
+        ]
+        self._open = False
+        self._announced = False
+        self._finished = False
+        self._troubles = 0
+        self._troubled = 0.0
+        self._backoff = Backoff(reactor, self.open)
+
+    def open(self) -> bool:
+        """
+        Accept connections from now on; there is room.
+
+        :returns: whether this is the first time.
+        """
+        if self._open or self._finished or self._backoff.waiting:
+            return False
+        for reader in self._readers:
+            reader.watch()
+        first = not self._announced
+        if first:
+            self._journal.accepting(port.address for port in self._ports)
+            self._announced = True
+        self._open = True  # the last, so that it is all done again if something raises
+        return first
+
+    def close(self) -> None:
+        """Accept nothing until open is called."""
+        self._open = False
+        for reader in self._readers:
+            reader.ignore()
+
+    def lost(self, descriptor: int) -> None:
+        """Nothing could be made of what was accepted; called while that is being handled."""
+        self._journal.fault()
+        os.close(descriptor)
+
+    def passed(self, connection: Connection) -> None:
+        """A connection has been accepted."""
+        if self._troubles:
+            self._backoff.succeeded()
+            if self._reactor.seconds() - self._troubled >= _CALM:
+                self._journal.accept_recovered(self._troubles)
+                self._troubles = 0
+        self._admit(connection)
+
+    def trouble(self, failure: OSError) -> None:
+        """Accepting fails: most likely there is no descriptor, or no memory."""
+        self.close()
+        if failure.errno in (errno.EMFILE, errno.ENFILE):
+            self._short()
+        if not self._troubles:
+            self._journal.accept_failing(os.strerror(failure.errno or 0))
+        self._troubles += 1
+        self._troubled = self._reactor.seconds()
+        self._backoff.failed()
+
+    def finish(self) -> Deferred[Any]:
+        """Close the ports for good; fires when they are closed."""
+        self.close()
+        self._finished = True
+        self._backoff.cancel()
+        closing = [maybeDeferred(port.close) for port in self._ports]
+        for closed in closing:
+            closed.addErrback(lambda failure: self._journal.port_trouble(str(failure.value)))
+        return gatherResults(closing)

@@ -1,0 +1,3 @@
+"""
+inside/handlers
+"""

@@ -1,0 +1,186 @@
+"""
+Serving a connection with somebody else's code: whatever is not the plain echo.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+from twisted_fork.inside import about
+from twisted_fork.inside.handlers import closing, echo, importing
+from twisted_fork.wire import messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    import ssl
+    from typing import Any
+
+__all__ = ["Guest"]
+
+_NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
+"""Kinds that cannot work on an ssl.SSLSocket: they get a plain socket, and a pump."""
+
+
+class Connection(socket.socket):
+    """
+    What a handler is given.
+
+    :ivar info: what closing.look said before it was closed, whoever has closed it.
+    """
+
+    info = b""
+
+    def _real_close(self, *arguments: Any) -> None:
+        # what closes a socket when nobody needs it any more; ssl.SSLSocket does likewise
+        self.info = closing.look(self)
+        super()._real_close(*arguments)  # type: ignore[misc]
+
+
+class Guest:
+    """
+    A handler that was loaded, and how its connections are prepared.
+
+    :raises BadHandler: it cannot be loaded.
+    :raises OSError: the files that TLS needs cannot be read.
+    """
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        order = orders["handler"]
+        self.kind: str = order["kind"]
+        self._order = order
+        self._accounts: bool = orders["accounts"]
+        self._info = b""
+        self._timeout: float = orders["handshake_timeout"]
+        self._context: ssl.SSLContext | None = None
+        if self.kind == "import":
+            from twisted_fork.inside.handlers import imported
+
+            handler = importing.resolve(order)
+            self.kind = importing.kind_of(handler)
+            if self.kind == "factory" and orders["connections_per_child"] > 1:
+                raise importing.BadHandler(
+                    "--connections-per-child has to be 1 with a Twisted factory: a reactor"
+                    " runs once in the life of a process"
+                )
+            self._serve: Any = imported.adapt(self.kind, handler)
+        elif self.kind == "echo":
+            self._serve = echo.serve_secured_and_print if order["print"] else echo.serve_secured
+        if (orders["limits"] or {}).get("uid") is not None:
+            self._import_ahead()
+        if orders["tls"]:
+            # imported before the first fork, not in each child
+            from twisted_fork.inside.handlers import pump, secure
+
+            self._pump, self._secure = pump, secure
+            self._context = secure.context(orders["tls"])
+
+    def _import_ahead(self) -> None:
+        """What serving imports: whom children become may not be able to read it."""
+        if self.kind == "program":
+            import twisted_fork.inside.handlers.program  # noqa: F401
+        elif self.kind == "factory":
+            import twisted.internet.default
+            import twisted.python.failure  # noqa: F401
+
+    def serve(
+        self, descriptor: int, message: messages.Message, channel: _socket.socket | None
+    ) -> bytes:
+        """
+        Serve the connection whose descriptor came with *message*, and close it.
+
+        :param channel: where the handler's messages go.
+        :returns: see closing.look; nothing where nobody wants to know, or the handler has put
+            something else in the place of standard error.
+        :raises BaseException: whatever the handler raised, after closing it.
+        """
+        self._info = b""
+        stderr = _stderr() if self._accounts else 0
+        connection = _begin(descriptor, message, channel)
+        try:
+            if self._context is not None:
+                self._serve_secured(connection, self._context)
+            elif self.kind == "program":
+                self._become_program(connection)
+            else:
+                self._serve_plain(connection)
+        except BaseException:
+            if stderr and _stderr() == stderr:
+                closing.tell(self._info)
+            raise
+        return self._info if stderr and _stderr() == stderr else b""
+
+    def rehearse(
+        self, descriptor: int, message: messages.Message, channel: _socket.socket | None
+    ) -> bytes:
+        """As serve, with the echo in the handler's place: nobody knows what that would do."""
+        connection = _begin(descriptor, message, channel)
+        try:
+            echo.serve(connection)
+        finally:
+            self._info = _finish(connection)
+        return self._info
+
+    def _become_program(self, connection: socket.socket) -> None:
+        from twisted_fork.inside.handlers import program
+
+        program.execute(self._order, connection.fileno(), about.connection())
+
+    def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        about.connection().local  # noqa: B018 - asked for while this socket can tell
+        try:
+            secured = self._secure.wrap(connection, context, self._timeout)
+        except TimeoutError as failure:
+            sys.stderr.write(f"TLS handshake failed: {failure}\n")
+            raise SystemExit(messages.EXIT_HANDSHAKE) from None
+        except OSError as failure:
+            raise SystemExit(f"TLS handshake failed: {failure}") from None
+        try:
+            if self.kind in _NEEDS_A_DESCRIPTOR:
+                self._pump.through(secured, self._serve_through)
+            else:
+                self._serve(secured)
+        finally:
+            if secured.fileno() >= 0:
+                self._info = _finish(self._secure.end(secured))
+
+    def _serve_plain(self, connection: socket.socket) -> None:
+        try:
+            self._serve(connection)
+        finally:
+            self._info = _finish(connection)
+
+    def _serve_through(self, connection: socket.socket) -> None:
+        """In the process behind the pump."""
+        if self.kind == "program":
+            self._become_program(connection)
+        else:
+            self._serve(connection)
+            _finish(connection)
+
+
+def _begin(
+    descriptor: int, message: messages.Message, channel: _socket.socket | None
+) -> socket.socket:
+    details = message.details
+    # told its family, Python need not ask the kernel for it, its type and its protocol
+    connection = Connection(details[0], socket.SOCK_STREAM, 0, descriptor)
+    about.begin(about.ConnectionInfo(connection, details), channel)
+    return connection
+
+
+def _finish(connection: socket.socket) -> bytes:
+    """Close it, unless that has been done; see closing.look."""
+    if connection.fileno() >= 0:
+        return closing.close(connection)
+    return getattr(connection, "info", b"")
+
+
+def _stderr() -> int:
+    """Which file standard error is; 0 if it is closed."""
+    try:
+        return os.fstat(2).st_ino
+    except OSError:
+        return 0

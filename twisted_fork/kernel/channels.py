@@ -1,0 +1,171 @@
+"""
+The reactor process's end of a channel: it never blocks.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from twisted_fork.kernel.watcher import Watching
+from twisted_fork.wire import messages
+
+__all__ = ["Channel"]
+
+_MOST_AT_ONCE = 16
+"""Messages read in one turn of the reactor, so that no child keeps it to itself."""
+
+_MOST_LAST_WORDS = 64
+"""Turns of so many messages that are read of a child that has ended: all that the kernel
+holds for it, and more."""
+
+_MOST_FAULTS = 3
+"""Times that reading may raise what nobody expected in the life of a channel."""
+
+_BUFFER = memoryview(bytearray(messages.LONGEST))
+"""Where messages are received; only for as long as it takes to copy them."""
+
+
+class Channel:
+    """
+    One end of a channel, watched by the reactor process.
+
+    :param paused: nothing is read before resume is called.
+    :param received: is called with each message; it may close the channel.  If it raises, it
+        is called once more, and if that raises too the channel is lost.
+    :param lost: is called once, when the other side is gone or has sent what is no
+        message; not after close.
+    """
+
+    __slots__ = ("_faults", "_lost", "_received", "_socket", "_untold", "_watcher", "closed")
+
+    def __init__(
+        self,
+        watcher: Watching,
+        ours: socket.socket,
+        received: Callable[[messages.Message], object],
+        lost: Callable[[], object],
+        paused: bool = False,
+    ) -> None:
+        self._watcher = watcher
+        self._socket = ours
+        self._received = received
+        self._lost = lost
+        self._untold = b""
+        self._faults = 0
+        self.closed = False
+        if not paused:
+            try:
+                watcher.addReader(self)
+            except BaseException:
+                self.close()
+                raise
+
+    def resume(self) -> None:
+        """Begin to read, if it was made paused."""
+        if not self.closed:
+            self._watcher.addReader(self)
+
+    def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """
+        Send a packed message, or nothing of it.
+
+        :raises OSError: see messages.send; also when this channel is closed (``EBADF``).
+        """
+        messages.send(self._socket, data, descriptors)
+
+    def close(self) -> None:
+        """Close this end; the other side sees that there will be no more."""
+        if not self.closed:
+            self._watcher.removeReader(self)
+            self._socket.close()
+            self.closed = True
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        """
+        Read what has come.
+
+        When the other side ends with something unread, the kernel first says
+        ECONNRESET, once, then what had been sent to us (unix_release_sock in
+        net/unix/af_unix.c).
+        """
+        self._read(_MOST_AT_ONCE)
+
+    def hear_out(self) -> None:
+        """The other side has ended: read what it has sent.  Not without end, since somebody
+        that it has forked may have the channel too, and go on."""
+        for _ in range(_MOST_LAST_WORDS):
+            if not self._read(_MOST_AT_ONCE):
+                break
+
+    def _read(self, most: int) -> bool:
+        """
+        Read up to *most* messages.
+
+        :returns: whether there may be more.
+        """
+        for _ in range(most):
+            try:
+                length = self._socket.recv_into(_BUFFER)
+            except BlockingIOError:
+                return False
+            except ConnectionResetError:
+                continue
+            except OSError:
+                length = 0
+            if not length:
+                self._end()
+                return False
+            self._untold = bytes(_BUFFER[:length])
+            try:
+                message = messages.unpack(self._untold)
+            except ValueError:
+                self._end()
+                return False
+            self._received(message)
+            self._untold = b""
+            if self.closed:
+                return False
+            if message.kind == messages.READY:
+                return True  # who is ready says no more until it is given something
+        return True
+
+    def raised(self) -> None:
+        """A message is told once more: a child that lives shall not stay unknown.  Who raises
+        again and again is lost."""
+        untold, self._untold = self._untold, b""
+        self._faults += 1
+        try:
+            if untold:
+                self._received(messages.unpack(untold))
+        except BaseException:
+            self._faults = _MOST_FAULTS
+            raise
+        finally:
+            if self._faults >= _MOST_FAULTS:
+                self._end()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.close()
+            self._lost()
+
+
+def open_channel(
+    watcher: Watching,
+    received: Callable[[messages.Message], object],
+    lost: Callable[[], object],
+    paused: bool = False,
+) -> tuple[Channel, socket.socket]:
+    """
+    Make a channel.
+
+    :returns: the reactor process's end, and the end for the other process.
+    :raises OSError: out of descriptors or memory.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return Channel(watcher, ours, received, lost, paused), theirs

@@ -1,0 +1,120 @@
+"""
+An accepted connection, for as long as the reactor process holds its descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any
+
+from twisted_fork.inside.about import plain
+from twisted_fork.journal import printable
+from twisted_fork.wire.messages import marshalled
+
+__all__ = ["Connection", "peer_text"]
+
+_CREDENTIALS = struct.Struct("=iII")
+"""``struct ucred``: see unix(7), SO_PEERCRED."""
+
+
+class Connection:
+    """
+    A connection that has been accepted and not yet been taken by a child.
+
+    It is never read or written here.
+
+    :ivar descriptor: the socket's; -1 when it is closed here.
+    :ivar family: the socket's, AF_INET or its like.
+    :ivar address: the peer's, as inside.about.ConnectionInfo has it.
+    :ivar peer: who connected, as the log shows it.
+    :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
+    :ivar local: the address that was connected to, if a proxy has told; otherwise None.
+    :ivar source: whose connection it is: the peer's host, or the user of a Unix socket.
+    :ivar number: how many connections of the same source are alive, itself included.
+    :ivar counted: it is one of those that are alive, see sources.Sources.
+    :ivar extras: TLVs of the PROXY protocol's header, by their type.
+    :ivar tries: how many children ended before they took it.
+    """
+
+    __slots__ = (
+        "address",
+        "counted",
+        "descriptor",
+        "extras",
+        "family",
+        "is_tcp",
+        "local",
+        "number",
+        "peer",
+        "source",
+        "tries",
+    )
+
+    def __init__(self, descriptor: int, address: Any, family: int = int(socket.AF_INET)) -> None:
+        self.descriptor = descriptor
+        self.family = family
+        self.address = address = plain(address)
+        self.is_tcp = isinstance(address, tuple)
+        self.peer = peer_text(descriptor, address)
+        self.local: Any = None
+        self.source = source_of(address, self.peer)
+        self.number = 1
+        self.counted = False
+        self.extras: dict[int, bytes] | None = None
+        self.tries = 0
+
+    def proxied(self, address: Any, local: Any, extras: dict[int, bytes]) -> None:
+        """A proxy has told who the peer really is: its address, which is not empty."""
+        self.address = address = plain(address)
+        self.local = plain(local)
+        self.extras = extras
+        if isinstance(address, tuple):
+            self.peer = peer_text(self.descriptor, address)
+            self.source = source_of(address, self.peer)
+        else:
+            self.peer = self.source = f"unix:{_one_word(address)}"
+
+    def details(self) -> bytes:
+        """What a child is told about the connection: plain values, marshalled."""
+        return marshalled((self.family, self.address, self.local, self.number, self.extras))
+
+    def close(self) -> None:
+        """Close the reactor process's descriptor; closing twice does no harm."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def source_of(address: Any, peer: str) -> str:
+    """Who is behind an address: a host, or for a Unix socket the user that the kernel names."""
+    return str(address[0]) if isinstance(address, tuple) else peer.partition(",")[0]
+
+
+def _one_word(path: str | bytes) -> str:
+    """The path of a Unix socket, or its abstract name, as the log shows it: whatever could
+    end the line, or the word, is escaped."""
+    text = os.fsdecode(path)
+    if text[:1] == "\0":
+        text = "@" + text[1:]
+    return printable(text).replace(" ", "\\x20")
+
+
+def peer_text(descriptor: int, address: Any) -> str:
+    """
+    The peer as the log shows it: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a
+    Unix socket, whose peers mostly have no address, ``unix:uid=0,pid=1``.
+    """
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    accepted = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return "unix"
+    finally:
+        accepted.detach()
+    pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+    return f"unix:uid={uid},pid={pid}"

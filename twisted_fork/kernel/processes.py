@@ -1,0 +1,359 @@
+"""
+Waiting for children, each by its own pidfd, at the same cost however many live.
+
+Twisted waits for every process it knows whenever a SIGCHLD comes (its issue 2967).
+Here the kernel says which child has ended: a pidfd turns readable (pidfd_open(2)),
+and only that child is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from resource import RUSAGE_SELF, getrusage, struct_rusage
+from typing import Any
+
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import (
+    IAddress,
+    IProcessTransport,
+    IReactorTime,
+)
+from twisted.internet.process import unregisterReapProcessHandler
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_fork.kernel.watcher import Watching
+from twisted_fork.later import Backoff, Later
+from twisted_fork.wire import calls
+
+__all__ = ["ForkedProcess", "Sweep", "adopt", "is_ours", "reason_for", "start_process"]
+
+_WALL = 0x40000000
+"""Wait for a child whatever signal its end sends, see waitpid(2)."""
+
+
+_ours: set[int] = set()
+"""Pids of those that are waited for here and have not been yet."""
+
+_DONE = Failure(ProcessDone(0))
+"""How most children end.  Making a Failure costs as much as accepting a connection."""
+
+
+def is_ours(pid: int) -> bool:
+    """Whether a ForkedProcess waits for it."""
+    return pid in _ours
+
+
+def reason_for(status: int | None) -> Failure:
+    """
+    What a ProcessProtocol is given for a wait status: ProcessDone or
+    ProcessTerminated.  None stands for a status that somebody else has taken.
+    """
+    if status is None:
+        return Failure(ProcessTerminated())
+    if status == 0:
+        return _DONE
+    if os.WIFEXITED(status):
+        return Failure(ProcessTerminated(os.WEXITSTATUS(status), None, status))
+    return Failure(ProcessTerminated(None, os.WTERMSIG(status), status))
+
+
+def _without_ours(usage: struct_rusage) -> struct_rusage:
+    """The kernel counts what a process had before it executed its program: if that was our
+    memory, a peak no higher than ours says nothing."""
+    if usage.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
+        return usage
+    return struct_rusage((usage.ru_utime, usage.ru_stime, 0, *usage[3:]))
+
+
+@implementer(IAddress)
+class _ProcessAddress:
+    """The address of what has none."""
+
+
+@implementer(IProcessTransport)
+class ForkedProcess:
+    """
+    A child, whoever forked it for this process: the transport of its ProcessProtocol.
+
+    It has no streams of ours; what it can do is end, and be sent signals.
+
+    :param ended: is called once, after the child has been waited for, with a Failure
+        of ProcessDone or ProcessTerminated; never before this object is made.
+    :param reason: how it has ended already and has been waited for, if it has.
+    :ivar over: it has been waited for.
+    :ivar usage: what the child has used, once it has ended: see getrusage(2).  Its ru_maxrss
+        is 0 where that is not known.
+    :ivar executed: it was made by posix_spawn(3), hence in the memory of this process.
+    :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
+    :ivar pid: cannot become anybody else's before ``ended`` is called.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_backoff",
+        "_clock",
+        "_ended",
+        "_fd",
+        "_reason",
+        "_told",
+        "_watcher",
+        "ends_its_group",
+        "executed",
+        "over",
+        "pid",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        watcher: Watching,
+        clock: IReactorTime,
+        pid: int,
+        ended: Callable[[Failure], object],
+        reason: Failure | None = None,
+    ) -> None:
+        self.pid = pid
+        self._watcher = watcher
+        self._clock = clock
+        self._ended = ended
+        self._fd = -1
+        self._reason = reason
+        self._told = False
+        self.over = reason is not None
+        self.ends_its_group = False
+        self.executed = False
+        self.usage: struct_rusage | None = None
+        self._backoff: Backoff | None = None
+        if self.over:
+            Later(clock, self._look).arm(0)
+            return
+        try:
+            self._open()
+        except OSError:
+            self._look_later()
+        _ours.add(pid)
+
+    def _open(self) -> None:
+        """:raises OSError: no descriptor, or nothing more can be watched."""
+        self._fd = calls.pidfd_open(self.pid)
+        try:
+            self._watcher.addReader(self)
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            self._watcher.removeReader(self)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _look_later(self) -> None:
+        if self._backoff is None:
+            self._backoff = Backoff(self._clock, self._look)
+        self._backoff.failed()
+
+    def _look(self) -> None:
+        """There could be no pidfd, or something raised: look without, and try again."""
+        if self._wait():
+            return
+        try:
+            self._open()
+        except OSError:
+            self._look_later()
+
+    def raised(self) -> None:
+        """Look again later, without the pidfd: it would be read again at once, and for ever."""
+        self._look_later()
+        self._close()
+
+    def signalProcess(self, signalID: str | int) -> None:
+        """
+        Send a signal, by number or by name with or without SIG.
+
+        :raises ProcessExitedAlready: the child has been waited for.
+        """
+        if self.over:
+            raise ProcessExitedAlready()
+        if isinstance(signalID, str):
+            signalID = signal.Signals["SIG" + signalID.removeprefix("SIG")]
+        try:
+            os.kill(self.pid, signalID)
+        except ProcessLookupError:
+            raise ProcessExitedAlready() from None
+
+    def loseConnection(self) -> None:
+        """There is no stream to close."""
+
+    closeStdin = closeStdout = closeStderr = loseConnection
+
+    def getHost(self) -> _ProcessAddress:
+        """As for any process in Twisted: it has no address."""
+        return _ProcessAddress()
+
+    getPeer = getHost
+
+    def closeChildFD(self, descriptor: int) -> None:
+        """There is no stream to close."""
+
+    def writeToChild(self, childFD: int, data: bytes) -> None:
+        """:raises KeyError: always, as for a descriptor that is not connected."""
+        raise KeyError(childFD)
+
+    def write(self, data: bytes) -> None:
+        """:raises KeyError: always; see writeToChild."""
+        self.writeToChild(0, data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """:raises KeyError: always; see writeToChild."""
+        self.writeToChild(0, b"")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def doRead(self) -> None:
+        self._wait()
+
+    def _has_ended(self) -> bool:
+        """Whether it has, and is still to be waited for."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
+    def _kill_group(self) -> None:
+        """The child has ended, and its pid is still its own: end who is left of its group."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+    def _wait(self) -> bool:
+        """
+        Wait for it if it has ended, and tell that once; again if who was told has raised.
+
+        :returns: whether it has ended.
+        """
+        if self._reason is None:
+            status: int | None
+            try:
+                if self.ends_its_group and self._has_ended():
+                    self._kill_group()
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG | _WALL)
+                self.usage = _without_ours(usage) if self.executed else usage
+            except ChildProcessError:
+                pid, status = self.pid, None
+            if pid == 0:
+                return False
+            self.over = True
+            _ours.discard(self.pid)
+            self._reason = reason_for(status)
+            self._close()
+        if not self._told:
+            self._ended(self._reason)
+            self._told = True
+        return True
+
+
+class _Listener(ProcessProtocol):
+    """
+    Hears of a process while Twisted waits for it.
+
+    :ivar pid: kept when it has ended.
+    :ivar reason: how it ended; None if it has not.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.reason: Failure | None = None
+
+    def makeConnection(self, process: IProcessTransport) -> None:
+        self.pid = process.pid
+
+    def processEnded(self, reason: Failure) -> None:
+        self.reason = reason
+
+
+def start_process(
+    reactor: Any,
+    watcher: Watching,
+    ended: Callable[[Failure], object],
+    executable: str,
+    words: Sequence[str],
+    **options: Any,
+) -> ForkedProcess:
+    """
+    Start a process without pipes with Twisted's spawnProcess, and wait for it in Twisted's
+    place.
+
+    :param ended: see ForkedProcess.
+    :param options: see IReactorProcess.spawnProcess.
+    :raises OSError: no process can be made just now.
+    """
+    listener = _Listener()
+    process = reactor.spawnProcess(listener, executable, words, **options)
+    pid = process.pid
+    if pid is None:  # Twisted has waited for it already
+        adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
+        adopted.executed = True
+        return adopted
+    unregisterReapProcessHandler(pid, process)
+    try:
+        adopted = adopt(watcher, reactor, pid, ended)
+        adopted.executed = True
+        return adopted
+    except BaseException:
+        bury(reactor, pid)
+        raise
+
+
+def adopt(
+    watcher: Watching,
+    clock: IReactorTime,
+    pid: int,
+    ended: Callable[[Failure], object],
+    reason: Failure | None = None,
+) -> ForkedProcess:
+    """
+    Wait for a child that exists already.
+
+    :param ended: see ForkedProcess, and *reason* likewise.
+    :raises: whatever raised; nobody waits for the child then, see bury.
+    """
+    return ForkedProcess(watcher, clock, pid, ended, reason)
+
+
+def bury(clock: IReactorTime, pid: int) -> None:
+    """Kill a child that nobody knows of, and wait for it."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return  # it is no child of ours
+    Sweep(clock, pid).sweep()
+
+
+class Sweep:
+    """
+    Waits for whoever has ended, until nobody of ours is left of them: for children that
+    nobody knows of.
+
+    :param which: a pid; or the number of a process group, negative.
+    """
+
+    def __init__(self, clock: IReactorTime, which: int) -> None:
+        self._which = which
+        self._backoff = Backoff(clock, self.sweep)
+
+    def sweep(self) -> None:
+        """Begin; go on later where needed."""
+        while True:
+            try:
+                pid, _status = os.waitpid(self._which, os.WNOHANG | _WALL)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                self._backoff.failed()
+                return

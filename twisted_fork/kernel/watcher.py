@@ -1,0 +1,130 @@
+"""
+Watching children: their pidfds and channels, in one epoll set that the reactor watches as a
+whole.
+
+So whichever reactor it is, and however many children there are, it has one descriptor more
+to look at, and hears of many children in one turn; see "epoll file descriptor within another
+epoll instance" in epoll(7).
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_fork.journal import Journal
+from twisted_fork.kernel.guard import GuardedReader
+
+__all__ = ["Readable", "Watcher", "Watching"]
+
+_MOST_AT_ONCE = 64
+"""Descriptors that are read before anything else is done."""
+
+_LONGEST = 0.01
+"""Seconds after which no other is read before anything else is done, though not so many were."""
+
+
+class Readable(Protocol):
+    """Who is watched."""
+
+    def fileno(self) -> int:
+        """The same as long as it is watched."""
+
+    def doRead(self) -> object:
+        """There is something to read, or it has ended."""
+
+    def raised(self) -> object:
+        """
+        doRead has raised what nobody expected, which has been told: see that what it was
+        about is not left as it is.  It is watched on, unless this raises too.
+        """
+
+
+class Watching(Protocol):
+    """Whoever calls readers when there is something to read: a Watcher, or a test's reactor."""
+
+    def addReader(self, reader: Readable) -> object:
+        """Call its doRead from now on."""
+
+    def removeReader(self, reader: Readable) -> object:
+        """Do not any more."""
+
+
+class Watcher:
+    """
+    Calls readers, as a reactor would, and goes on when they raise.
+
+    :raises OSError: out of descriptors.
+    """
+
+    def __init__(self, reactor: Any, clock: IReactorTime, journal: Journal) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._readers: dict[int, Readable] = {}
+        self._epoll = select.epoll()
+        self._guarded = GuardedReader(reactor, clock, self, journal)
+        self._guarded.watch()
+
+    def addReader(self, reader: Readable) -> None:
+        """
+        Call the reader's doRead whenever there is something to read, or it has ended.
+
+        :raises OSError: the kernel can watch no more (``ENOSPC``), or it is watched already.
+        """
+        fd = reader.fileno()
+        self._epoll.register(fd, select.EPOLLIN)
+        self._readers[fd] = reader
+
+    def removeReader(self, reader: Readable) -> None:
+        """Do not any more; nothing happens if it is not watched.  Its descriptor is open."""
+        fd = reader.fileno()
+        if self._readers.get(fd) is reader:
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        del self._readers[fd]
+        with suppress(OSError):
+            self._epoll.unregister(fd)
+
+    def close(self) -> None:
+        """Watch nobody any more."""
+        if not self._epoll.closed:
+            self._guarded.ignore()
+            self._readers.clear()
+            self._epoll.close()
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        return "children"
+
+    def doRead(self) -> None:
+        """Call those that have something to read; who is not reached is called next time."""
+        end = self._clock.seconds() + _LONGEST
+        for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
+            reader = self._readers.get(fd)
+            if reader is None:
+                continue
+            try:
+                reader.doRead()
+            except BaseException:
+                self._tell(reader)
+                self._raised(fd, reader)
+            if self._epoll.closed or self._clock.seconds() > end:
+                return
+
+    def _raised(self, fd: int, reader: Readable) -> None:
+        try:
+            reader.raised()
+        except BaseException:
+            # it would be called again at once, and without end
+            self._tell(reader)
+            if self._readers.get(fd) is reader:
+                self._drop(fd)
+
+    def _tell(self, reader: Readable) -> None:
+        self._journal.fault(getattr(reader, "peer", ""), getattr(reader, "pid", None))

@@ -1,0 +1,108 @@
+"""
+From when a child has taken a connection until that is over: its limits, its accounts,
+its lines in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from twisted_fork.journal import Journal
+from twisted_fork.kernel.traffic import Traffic
+from twisted_fork.pool.child import Child
+from twisted_fork.pool.deadlines import Deadline, limit_of
+from twisted_fork.settings import Settings
+
+__all__ = ["Serving"]
+
+
+class Serving:
+    """
+    Looks after the connections that children have taken.
+
+    :param crashed: is called with the source of a connection whose child was ended by a
+        signal, or by a limit.
+    :param told: gives what the child with a pid has told at its end: bytes that it has received
+        and sent, if it knows.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        journal: Journal,
+        crashed: Callable[[str], object],
+        told: Callable[[int], tuple[int, int] | None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._crashed = crashed
+        self._told = told
+        limits = (settings.idle_timeout, settings.session_timeout)
+        self._limited = any(limit is not None for limit in limits)
+
+    def began(self, child: Child) -> None:
+        """
+        *child* has taken its connection: the reactor process lets its own descriptor go.
+        """
+        settings, connection = self._settings, child.connection
+        assert connection is not None
+        if self._limited and connection.is_tcp:
+            with suppress(OSError):
+                child.traffic = Traffic(connection.descriptor)
+        connection.close()
+        if self._limited:
+            child.deadline = Deadline(
+                self._clock,
+                self._journal,
+                child,
+                settings.session_timeout,
+                settings.idle_timeout,
+                settings.grace,
+            )
+            child.deadline.begin()
+        self._journal.handed_over(child.peer, child.pid)
+
+    def over(self, child: Child, since: float, amount: tuple[int, int] | None) -> None:
+        """
+        *child* is done with the connection that it was given at *since*, and lives on.
+
+        :param amount: what it says that it has received and sent.
+        """
+        seconds = self._clock.seconds() - since
+        child.over()
+        self._journal.ready_again(child.peer, child.pid, seconds, amount)
+
+    def ended(self, child: Child, reason: Failure, status: str, stopping: bool) -> None:
+        """
+        *child* has ended, and with it its connection.
+
+        :param status: *reason* in words, see reason_text.
+        :param stopping: and perhaps only because we are shutting down.
+        """
+        limit = limit_of(child, reason, self._settings)
+        ending: Any = reason.value
+        if (ending.signal is not None or limit is not None) and not stopping:
+            self._crashed(child.source)
+        self._journal.ended(
+            child.peer,
+            child.pid,
+            status,
+            self._clock.seconds() - child.since,
+            self._amount(child, ending.signal is not None),
+            child.usage,
+            limit,
+        )
+
+    def _amount(self, child: Child, killed: bool) -> tuple[int, int] | None:
+        """What went over the connection of a child that has ended.  One that was *killed* has
+        told nothing, but perhaps the kernel has, when its time was over."""
+        if self._settings.quiet or killed or child.pid is None:
+            return child.amount
+        return self._told(child.pid) or child.amount
