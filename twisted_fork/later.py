@@ -27,33 +27,31 @@ class Later:
 
     :param what: is called when it is time.  If it raises, the clock tells what, and it is
         called again, soon at first, then each second.
+    :ivar armed: a call is due.
     """
 
     _again = _SOON
 
     def __init__(self, clock: IReactorTime, what: Callable[[], object]) -> None:
+        self.armed = False
         self._clock = clock
         self._what = what
-        self._call: IDelayedCall | None = None
+        self._call: IDelayedCall
 
     def arm(self, delay: float) -> None:
         """Call *delay* seconds from now, unless a call is due already."""
-        if self._call is None:
+        if not self.armed:
             self._call = self._clock.callLater(delay, self._due)
+            self.armed = True
 
     def cancel(self) -> None:
         """Do not call."""
-        if self._call is not None:
+        if self.armed:
             self._call.cancel()
-            self._call = None
-
-    @property
-    def armed(self) -> bool:
-        """Whether a call is due."""
-        return self._call is not None
+            self.armed = False
 
     def _due(self) -> None:
-        self._call = None
+        self.armed = False
         try:
             self._what()
         except BaseException:
@@ -63,7 +61,7 @@ class Later:
         self._again = _SOON
 
 
-class Backoff:
+class Backoff(Later):
     """
     A failing spell: how long it has lasted, and when to try again.
 
@@ -71,6 +69,8 @@ class Backoff:
     :param again: is called when it is time to try again.
     :param first: seconds until the first new try; each further failure doubles them.
     :param most: seconds that are waited at most.
+    :ivar armed: a new try is due later, so that none should be made now.
+    :ivar failures: of this spell.
     """
 
     def __init__(
@@ -80,15 +80,10 @@ class Backoff:
         first: float = 0.05,
         most: float = 5.0,
     ) -> None:
+        super().__init__(clock, again)
         self.failures = 0
         self._first = first
         self._most = most
-        self._later = Later(clock, again)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a new try is due later, so that none should be made now."""
-        return self._later.armed
 
     def failed(self) -> float:
         """
@@ -98,7 +93,7 @@ class Backoff:
         """
         delay = min(self._first * 2.0 ** min(self.failures, 60), self._most)
         self.failures += 1
-        self._later.arm(delay)
+        self.arm(delay)
         return delay
 
     def succeeded(self) -> int:
@@ -109,10 +104,6 @@ class Backoff:
         """
         failures, self.failures = self.failures, 0
         return failures
-
-    def cancel(self) -> None:
-        """Do not try again."""
-        self._later.cancel()
 
 
 class OneAtATime:

@@ -44,7 +44,14 @@ __all__ = ["ChildInfo", "ForkingService"]
 _RAISED = object()
 """The result of a step of a stop that has raised."""
 
-_ALIVE = (State.IDLE, State.GIVEN, State.SERVING, State.LEAVING)
+_SHOWN = {
+    State.IDLE: "idle",
+    State.GIVEN: "given",
+    State.SERVING: "serving",
+    State.OVERDUE: "serving",
+    State.LEAVING: "leaving",
+}
+"""The states of those that are alive, as ChildInfo has them."""
 
 
 class ChildInfo(NamedTuple):
@@ -148,9 +155,9 @@ class ForkingService(Service):
             return []
         now, wall = self._reactor.seconds(), time.time()
         return [
-            ChildInfo(child.pid, child.peer or None, child.state.value, wall - now + child.since)
+            ChildInfo(child.pid, child.peer or None, _SHOWN[child.state], wall - now + child.since)
             for child in self._pool.children
-            if child.pid is not None and child.state in _ALIVE
+            if child.pid is not None and child.state in _SHOWN
         ]
 
     def _new_orders(self, uid: int | None = None) -> dict[str, Any]:

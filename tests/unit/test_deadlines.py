@@ -72,6 +72,7 @@ class DeadlineCase(Case):
             self.clock,
             journal_of(self.lines),
             self.child,
+            lambda child: None,
             session,
             idle,
             grace,

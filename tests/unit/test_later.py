@@ -133,11 +133,11 @@ class BackoffTests(Case):
         )
 
     def test_it_waits_between_a_failure_and_the_next_try(self) -> None:
-        self.assertFalse(self.backoff.waiting)
+        self.assertFalse(self.backoff.armed)
         self.backoff.failed()
-        self.assertTrue(self.backoff.waiting)
+        self.assertTrue(self.backoff.armed)
         self.clock.advance(1)
-        self.assertFalse(self.backoff.waiting)
+        self.assertFalse(self.backoff.armed)
 
     def test_failures_while_a_try_is_due_do_not_put_it_off(self) -> None:
         for _ in range(5):
@@ -157,7 +157,7 @@ class BackoffTests(Case):
         self.backoff.failed()
         self.backoff.cancel()
         self.clock.advance(100)
-        self.assertEqual((self.tries, self.backoff.waiting), ([], False))
+        self.assertEqual((self.tries, self.backoff.armed), ([], False))
 
     @given(st.integers(0, 10_000), st.floats(0.001, 1), st.floats(1, 1e6))
     def test_no_delay_is_shorter_than_the_first_or_longer_than_the_most(

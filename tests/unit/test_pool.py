@@ -432,7 +432,7 @@ class LivingOnTests(Case):
         self.serve_one(world, child)
         pass_time(world.clock, 10.1)
         world.says(child, messages.READY)
-        self.assertIs(child.state, State.SERVING)
+        self.assertIs(child.state, State.OVERDUE)
         self.assertIsNone(child.channel)
         pass_time(world.clock, world.settings.grace)
         self.assertEqual(process_of(child).signals[-1], "KILL")

@@ -144,7 +144,7 @@ class Gate:
 
         :returns: whether this is the first time.
         """
-        if self._open or self._finished or self._backoff.waiting:
+        if self._open or self._finished or self._backoff.armed:
             return False
         for reader in self._readers:
             reader.watch()

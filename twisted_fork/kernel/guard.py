@@ -53,7 +53,7 @@ class GuardedReader:
     def watch(self) -> None:
         """Have the reactor watch it; watching twice does no harm."""
         if not self.wanted:
-            if not self._again.waiting:
+            if not self._again.armed:
                 self._watch()
             self.wanted = True
 

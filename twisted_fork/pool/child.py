@@ -9,7 +9,9 @@ only then can the connection not be lost any more, and the child is SERVING.  Wh
 not be sent, the kernel being full, the child is IDLE as before.  A forked
 child takes the connection that it was ordered for in the same moment that it comes to
 life; a spawned one is sent it then.  A child that is ready again is IDLE, or, told that
-no more will come, LEAVING.  So is one that was given up because something went wrong here:
+no more will come, LEAVING.  One whose time is over is OVERDUE, and is being ended whatever it
+says; one that was idle and has closed its channel is BROKEN: it is killed, and nobody counts on
+it.  LEAVING is also one that was given up because something went wrong here:
 whatever it had, it has lost, and it is killed.  The kernel, and nobody else, says that it
 has ENDED.
 
@@ -44,6 +46,8 @@ class State(Enum):
     IDLE = "idle"
     GIVEN = "given"
     SERVING = "serving"
+    OVERDUE = "overdue"
+    BROKEN = "broken"
     LEAVING = "leaving"
     ENDED = "ended"
 
@@ -58,6 +62,8 @@ class Event(Enum):
     UNSENT = "unsent"
     TAKEN = "taken"
     READY = "ready"
+    OVERDUE = "overdue"
+    LOST = "lost"
     DISMISSED = "dismissed"
     GIVEN_UP = "given up"
     ENDED = "ended"
@@ -73,6 +79,8 @@ NEXT: dict[tuple[State, Event], State] = {
     (State.GIVEN, Event.UNSENT): State.IDLE,
     (State.GIVEN, Event.TAKEN): State.SERVING,
     (State.SERVING, Event.READY): State.IDLE,
+    (State.SERVING, Event.OVERDUE): State.OVERDUE,
+    (State.IDLE, Event.LOST): State.BROKEN,
     (State.ORDERED, Event.DISMISSED): State.LEAVING,
     (State.IDLE, Event.DISMISSED): State.LEAVING,
     **{(state, Event.GIVEN_UP): State.LEAVING for state in State if state is not State.ENDED},
@@ -112,7 +120,6 @@ class Child:
     :ivar ticket: which child, among all that this service ever orders.
     :ivar state: changes only through Pool.
     :ivar generation: how often the handler had been loaded anew when it was ordered.
-    :ivar has_ended: its process has, whatever there still is to hear from it.
     :ivar left: connections that it may still be given.
     :ivar since: seconds of the clock when it was ordered, or given what it has.
     :ivar process: its transport; None until it lives.
@@ -134,7 +141,6 @@ class Child:
         "connection",
         "deadline",
         "generation",
-        "has_ended",
         "left",
         "peer",
         "pid",
@@ -153,7 +159,6 @@ class Child:
         self.since = since
         self.left = left
         self.generation = 0
-        self.has_ended = False
         self.state = State.ORDERED
         self.process: ForkedProcess | None = None
         self.pid: int | None = None
@@ -195,7 +200,7 @@ class Child:
 
     def signal(self, name: str) -> None:
         """Send a signal, such as ``TERM``, if it lives."""
-        if self.process is not None and not self.has_ended:
+        if self.process is not None and not self.process.over:
             try:
                 self.process.signalProcess(name)
             except ProcessExitedAlready:

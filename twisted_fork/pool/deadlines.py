@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -28,6 +29,7 @@ class Deadline:
     """
     The time limits of one connection.
 
+    :param overdue: is called with the child when its time is over.
     :param session: seconds that it may last; None for ever.
     :param idle: seconds that nothing may be received or sent; None for ever.
     :param grace: seconds between SIGTERM and SIGKILL.
@@ -38,12 +40,14 @@ class Deadline:
         clock: Any,
         journal: Journal,
         child: Child,
+        overdue: Callable[[Child], object],
         session: float | None,
         idle: float | None,
         grace: float,
     ) -> None:
         self._journal = journal
         self._child = child
+        self._overdue = overdue
         self._idle = idle
         self._grace = grace
         self._session_over = Later(clock, lambda: self._end("session-timeout"))
@@ -95,6 +99,7 @@ class Deadline:
             end_group(self._child, signal.SIGTERM)
             self._journal.limit_reached(self._child.peer, self._child.pid, limit)
             self.limit = limit
+            self._overdue(self._child)
 
     def _kill_group(self) -> None:
         end_group(self._child, signal.SIGKILL)

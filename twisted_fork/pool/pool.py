@@ -88,7 +88,7 @@ class Pool:
         self._failed = 0.0
         self._placing = False
         self.sources = Sources()
-        self._serving = Serving(settings, clock, journal, crashed, told)
+        self._serving = Serving(settings, clock, journal, self._overdue, crashed, told)
         self._backoff = Backoff(clock, self._settle)
         self._full = Backoff(clock, self._settle, most=0.5)
         self._after_fault = Later(clock, self._settle)
@@ -105,7 +105,7 @@ class Pool:
             children.idle,
             children.ordered,
             len(self._waiting),
-            not self._backoff.waiting and self.launcher.ready(),
+            not self._backoff.armed and self.launcher.ready(),
         )
 
     def may_accept(self) -> bool:
@@ -233,7 +233,8 @@ class Pool:
         child.close_channel()
         if child.process is None and child.pid is not None:
             bury(self._clock, child.pid)
-        if child.has_ended or (child.process is None and not self.launcher.expects(child)):
+        has_ended = child.process is not None and child.process.over
+        if has_ended or (child.process is None and not self.launcher.expects(child)):
             self.children.remove(child)
         else:
             self.children.move(child, Event.GIVEN_UP)
@@ -304,8 +305,10 @@ class Pool:
     def channel_lost(self, child: Child) -> None:
         """A child has closed its channel, or ended: there is nothing to give it any more."""
         child.channel = None
-        if child.state in (State.IDLE, State.GIVEN):
-            self.children.unusable(child)
+        if child.state is State.IDLE:
+            self.children.move(child, Event.LOST)
+            child.kill()
+        elif child.state is State.GIVEN:
             child.kill()
 
     def failed(self, child: Child, number: int) -> None:
@@ -325,7 +328,6 @@ class Pool:
 
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
-        child.has_ended = True
         try:
             if child.state is not State.ENDED:
                 self._ended(child, reason)
@@ -359,7 +361,7 @@ class Pool:
             self._tell(child.protocol.processEnded, reason)
         if state in (State.GIVEN, State.BEARING):
             self._again(child, status)
-        elif state is State.SERVING:
+        elif state in (State.SERVING, State.OVERDUE):
             self._over(child)
             self._serving.ended(child, reason, status, self.stopping)
         elif state is not State.LEAVING:
@@ -462,7 +464,7 @@ class Pool:
     def _ready(self, child: Child, amount: tuple[int, int] | None) -> None:
         if not child.left:
             raise Breach("ready after its last connection")
-        if child.deadline is not None and child.deadline.limit is not None:
+        if child.state is State.OVERDUE:
             child.close_channel()  # it comes too late, if it is true: what was begun goes on
             return
         since = child.since
@@ -471,13 +473,16 @@ class Pool:
         self._serving.over(child, since, amount)
         self._settle()
 
+    def _overdue(self, child: Child) -> None:
+        self.children.move(child, Event.OVERDUE)
+
     def _idle_now(self, child: Child, event: Event) -> None:
         self.children.move(child, event)
         child.since = self._clock.seconds()
         if self.stopping or child.generation != self.children.generation:
             self.dismiss(child)
-        elif child.channel is None or child.has_ended:
-            self.children.unusable(child)
+        elif child.channel is None or (child.process is not None and child.process.over):
+            self.children.move(child, Event.LOST)
             child.kill()
 
     def _again(self, child: Child, status: str) -> None:

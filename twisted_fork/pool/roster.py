@@ -8,26 +8,38 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from twisted_fork.pool.child import NEXT, Breach, Child, ChildProtocol, Event, State
 
 __all__ = ["Roster"]
 
-_BUSY = frozenset((State.BEARING, State.GIVEN, State.SERVING))
+class _Counts(NamedTuple):
+    """How many children are of a kind; or how many more, after an event."""
+
+    busy: int = 0
+    idle: int = 0
+    ordered: int = 0
 
 
-def _counts(state: State) -> tuple[int, int]:
-    """What a child in *state* adds to those that are busy, and to those that are ordered."""
-    return int(state in _BUSY), int(state is State.ORDERED)
+_ONE = {
+    State.ORDERED: _Counts(ordered=1),
+    State.BEARING: _Counts(busy=1),
+    State.IDLE: _Counts(idle=1),
+    State.GIVEN: _Counts(busy=1),
+    State.SERVING: _Counts(busy=1),
+    State.OVERDUE: _Counts(busy=1),
+}
+"""What a child in a state counts as, where it counts as anything."""
 
 
-def _change(state: State, event: Event) -> tuple[State, int, int]:
-    (busy, ordered), (busy_then, ordered_then) = _counts(state), _counts(NEXT[state, event])
-    return NEXT[state, event], busy_then - busy, ordered_then - ordered
+def _change(state: State, then: State) -> _Counts:
+    before, after = _ONE.get(state, _Counts()), _ONE.get(then, _Counts())
+    return _Counts(*(each - was for each, was in zip(after, before, strict=True)))
 
 
-_CHANGES = {(state, event): _change(state, event) for state, event in NEXT}
-"""The next state, and how many more are busy and ordered then."""
+_CHANGES = {(state, event): (then, *_change(state, then)) for (state, event), then in NEXT.items()}
+"""The next state, and how many more are busy, idle and ordered then."""
 
 
 class Roster:
@@ -35,12 +47,14 @@ class Roster:
     Children, from when they are ordered until they have been waited for.
 
     :ivar busy: how many serve a connection, or were given or ordered for one.
+    :ivar idle: how many wait for one.
     :ivar ordered: how many will wait for one as soon as they live.
     :ivar generation: of the children that are added.
     """
 
     def __init__(self) -> None:
         self.busy = 0
+        self.idle = 0
         self.ordered = 0
         self.generation = 0
         self._children: dict[int, Child] = {}
@@ -60,10 +74,10 @@ class Roster:
 
     def add(self, child: Child) -> None:
         """A new child is being ordered."""
-        busy, ordered = _counts(child.state)
+        counts = _ONE[child.state]
         self._children[child.ticket] = child
-        self.busy += busy
-        self.ordered += ordered
+        self.busy += counts.busy
+        self.ordered += counts.ordered
 
     def move(self, child: Child, event: Event) -> None:
         """
@@ -72,15 +86,17 @@ class Roster:
         :raises Breach: it cannot happen in the state that it has.
         """
         try:
-            state, busy, ordered = _CHANGES[child.state, event]
+            state, busy, idle, ordered = _CHANGES[child.state, event]
         except KeyError:
             raise Breach(f"{event.value} while {child.state.value}") from None
         self.busy += busy
         self.ordered += ordered
-        if child.state is State.IDLE:
-            self._idle.pop(child, None)
-        if state is State.IDLE:
-            self._idle[child] = None
+        if idle:
+            self.idle += idle
+            if idle > 0:
+                self._idle[child] = None
+            else:
+                del self._idle[child]
         child.state = state
 
     def remove(self, child: Child) -> None:
@@ -90,11 +106,6 @@ class Roster:
                 self.move(child, Event.ENDED)
             del self._children[child.ticket]
 
-    @property
-    def idle(self) -> int:
-        """How many wait for a connection."""
-        return len(self._idle)
-
     def latest_idle(self) -> Child | None:
         """Who has begun to wait last, and whose memory is warm; None if nobody waits."""
         return next(reversed(self._idle), None)
@@ -102,10 +113,6 @@ class Roster:
     def longest_idle(self, most: int) -> list[Child]:
         """Up to *most* of those who have waited longest."""
         return list(itertools.islice(self._idle, most))
-
-    def unusable(self, child: Child) -> None:
-        """*child* is as good as dead: do not count on it, if it waits."""
-        self._idle.pop(child, None)
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self._children.values())

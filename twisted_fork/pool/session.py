@@ -25,6 +25,7 @@ class Serving:
     """
     Looks after the connections that children have taken.
 
+    :param overdue: is called with a child whose time is over.
     :param crashed: is called with the source of a connection whose child was ended by a
         signal, or by a limit.
     :param told: gives what the child with a pid has told at its end: bytes that it has received
@@ -36,12 +37,14 @@ class Serving:
         settings: Settings,
         clock: IReactorTime,
         journal: Journal,
+        overdue: Callable[[Child], object],
         crashed: Callable[[str], object],
         told: Callable[[int], tuple[int, int] | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
+        self._overdue = overdue
         self._crashed = crashed
         self._told = told
         limits = (settings.idle_timeout, settings.session_timeout)
@@ -62,6 +65,7 @@ class Serving:
                 self._clock,
                 self._journal,
                 child,
+                self._overdue,
                 settings.session_timeout,
                 settings.idle_timeout,
                 settings.grace,

@@ -70,7 +70,7 @@ class Upkeep:
             return
         if self._refill.armed:
             return
-        if not self._crashes.waiting and self._spares_missing():
+        if not self._crashes.armed and self._spares_missing():
             self._refill.arm(self._delay)
         elif self._surplus():
             self._trim.arm(_SURPLUS)
