@@ -42,15 +42,13 @@ class Journal:
         self._log = log or Logger(namespace="twisted_fork")
         self._told: set[str] = set()
 
-    def _say(self, line: str, **fields: object) -> None:
-        """The line as it is read; the fields are for observers that want structure."""
-        self._emit(LogLevel.info, line, fields)
-
     def _warn(self, line: str, **fields: object) -> None:
-        self._emit(LogLevel.warn, line, fields)
+        self._say(line, LogLevel.warn, **fields)
 
-    def _emit(self, level: Any, line: str, fields: dict[str, object]) -> None:
+    def _say(self, line: str, level: Any = LogLevel.info, **fields: object) -> None:
         """
+        The line as it is read; the fields are for observers that want structure.
+
         As Logger.emit, which first looks for the level among all that there are: with two
         lines for each connection that is worth leaving out.
         """
@@ -60,7 +58,7 @@ class Journal:
             log_level=level,
             log_namespace=log.namespace,
             log_source=log.source,
-            log_format=_literally(line),
+            log_format=line if "{" not in line and "}" not in line else _literally(line),
             log_time=time.time(),
         )
         log.observer(fields)
@@ -180,7 +178,7 @@ class Journal:
             self._told.add(where)
             fields["log_failure"] = failure
         text = f"fault peer={peer or None} pid={pid} where={where} reason={reason!r}"
-        self._emit(LogLevel.critical, text, fields)
+        self._say(text, LogLevel.critical, **fields)
 
     def port_dropped(self, name: str) -> None:
         """The reactor has stopped watching what it was to watch."""

@@ -247,14 +247,12 @@ class ForkingService(Service):
             crashed=self._penalize,
             told=stderr.account_of,
         )
-        self._admission = Admission(
-            self._reactor, self._watcher, self.settings, self._pool, self._journal
-        )
+        self._admission = Admission(self._reactor, self._watcher, self.settings, self._pool)
         self._gate = Gate(
             self._reactor,
             self._ports,
             self._journal,
-            self._admission.may_accept,
+            self._pool.places.may_accept,
             self._admission.accepted,
             self._admission.fault,
             self._pool.shed,

@@ -89,6 +89,7 @@ class FakeReactor(Clock):
         self.spawn_error: OSError | None = None
         self.pids = itertools.count(NO_PID)
         self.running = True
+        self._watched: dict[Any, int] = {}
 
     def stop(self) -> None:
         if not self.running:
@@ -102,6 +103,15 @@ class FakeReactor(Clock):
     def removeReader(self, reader: Any) -> None:
         if reader in self.readers:
             self.readers.remove(reader)
+
+    def watch(self, descriptor: int, reader: Any) -> None:
+        """As a Watcher does."""
+        self._watched[reader] = descriptor
+        self.addReader(reader)
+
+    def ignore(self, descriptor: int, reader: Any) -> None:
+        """Likewise."""
+        self.removeReader(reader)
 
     def addWriter(self, writer: Any) -> None:
         self.writers.append(writer)
@@ -118,7 +128,10 @@ class FakeReactor(Clock):
     def turn(self, seconds: float = 0.0) -> bool:
         """Let those read who can, waiting up to *seconds* for the first; whether any did."""
         poll = select.poll()
-        by_fd = {reader.fileno(): reader for reader in self.readers}
+        by_fd = {
+            self._watched[reader] if reader in self._watched else reader.fileno(): reader
+            for reader in self.readers
+        }
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
         happened = poll.poll(seconds * 1000)
@@ -196,7 +209,7 @@ class FakeChannel:
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         if self.error is not None:
             raise self.error
-        self.sent.append(messages.unpack(data, list(descriptors)))
+        self.sent.append(messages.Message(data, list(descriptors)))
 
     def close(self) -> None:
         self.closed = True
@@ -342,7 +355,7 @@ class World:
 
     def says(self, child: Child, kind: bytes, payload: bytes = b"") -> None:
         """A child's message comes."""
-        self.pool.said(child, messages.unpack(messages.pack(kind, payload=payload)))
+        self.pool.said(child, messages.Message(messages.pack(kind, payload=payload)))
 
     def end(self, child: Child, number: int | None = None) -> None:
         """A child ends: well, or of a signal."""

@@ -75,7 +75,7 @@ class TellTests(AboutCase):
 
     def heard(self) -> bytes:
         """The next message's payload."""
-        message = messages.unpack(self.ours.recv(messages.LONGEST))
+        message = messages.Message(self.ours.recv(messages.LONGEST))
         self.assertEqual(message.kind, messages.TELL)
         return message.payload
 

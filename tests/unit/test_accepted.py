@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork.kernel.connection import Connection, peer_text
+from twisted_fork.kernel.connection import Connection, names
 from twisted_fork.wire import messages
 
 from .cases import Case
@@ -37,17 +37,17 @@ class PeerTextTests(Case):
             (("2001:db8::7", 5000, 0, 0), "[2001:db8::7]:5000"),
             (("fe80::1%eth0", 1, 0, 2), "[fe80::1%eth0]:1"),
         ]:
-            self.assertEqual(peer_text(self.ours.fileno(), address), text)
+            self.assertEqual(names(self.ours.fileno(), address)[0], text)
 
     def test_a_unix_peer_is_told_by_its_credentials(self) -> None:
         wanted = f"unix:uid={os.getuid()},pid={os.getpid()}"
         for address in ("", b"", b"\0abstract", "/a/path", None):
-            self.assertEqual(peer_text(self.ours.fileno(), address), wanted)
+            self.assertEqual(names(self.ours.fileno(), address)[0], wanted)
 
     @given(hosts, ports)
     def test_host_and_port_can_be_read_from_the_text(self, host: str, port: int) -> None:
         address: tuple[Any, ...] = (host, port, 0, 0) if ":" in host else (host, port)
-        text = peer_text(self.ours.fileno(), address)
+        text = names(self.ours.fileno(), address)[0]
         found, _, number = text.rpartition(":")
         self.assertEqual(int(number), port)
         self.assertEqual(found.startswith("["), ":" in found)
@@ -55,7 +55,7 @@ class PeerTextTests(Case):
 
     @given(st.text(), ports)
     def test_no_text_of_a_host_is_an_error(self, host: str, port: int) -> None:
-        self.assertIn(str(port), peer_text(self.ours.fileno(), (host, port)))
+        self.assertIn(str(port), names(self.ours.fileno(), (host, port))[0])
 
 
 class ConnectionTests(Case):
@@ -65,7 +65,9 @@ class ConnectionTests(Case):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             connection = Connection(ours.fileno(), ("192.0.2.1", 5000))
-            told = messages.unpack(messages.pack(messages.CONNECTION, payload=connection.details()))
+            told = messages.Message(
+                messages.pack(messages.CONNECTION, payload=connection.details())
+            )
             self.assertEqual(told.details[1], ("192.0.2.1", 5000))
             self.assertEqual((connection.peer, connection.tries), ("192.0.2.1:5000", 0))
 

@@ -6,8 +6,11 @@ import socket
 from typing import Any, cast
 
 from twisted_fork.entrance.admission import Admission
+from twisted_fork.journal import Journal
 from twisted_fork.kernel.connection import Connection
+from twisted_fork.pool.places import Places
 from twisted_fork.pool.pool import Pool
+from twisted_fork.pool.roster import Roster
 from twisted_fork.settings import Settings
 
 from .cases import Case
@@ -19,36 +22,31 @@ V1 = b"PROXY TCP4 198.51.100.7 203.0.113.9 4711 443\r\n"
 class FakePool:
     """Takes whatever it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, reactor: FakeReactor, journal: Journal) -> None:
         self.served: list[Connection] = []
-        self.places: set[Connection] = set()
+        self.places = Places(settings, reactor, journal, Roster(), lambda: None)
+        self.places.can_place = lambda: True
         self.abandoned: list[Connection] = []
-        self.full = self.broken = False
+        self.broken = False
 
     @property
     def reserved(self) -> int:
         """How many places are kept."""
-        return len(self.places)
+        return self.places.taken
 
     def serve(self, connection: Connection) -> None:
         if self.broken:
             raise ZeroDivisionError
         self.served.append(connection)
 
-    def reserve(self, connection: Connection) -> None:
-        self.places.add(connection)
-
     def unreserve(self, connection: Connection) -> None:
         if self.broken:
             raise ZeroDivisionError
-        self.places.remove(connection)
+        self.places.unreserve(connection)
 
     def abandon(self, connection: Connection) -> None:
         self.abandoned.append(connection)
-        self.places.discard(connection)
-
-    def is_full(self) -> bool:
-        return self.full
+        self.places.unreserve(connection)
 
 
 class ProxiedTests(Case):
@@ -56,11 +54,10 @@ class ProxiedTests(Case):
 
     def admission(self, **given: Any) -> Admission:
         self.reactor = FakeReactor()
-        self.pool = FakePool()
         self.lines: list[str] = []
         settings = Settings(proxy_protocol=True, handshake_timeout=3.0, **given)
-        pool = cast(Pool, self.pool)
-        made = Admission(self.reactor, self.reactor, settings, pool, journal_of(self.lines))
+        self.pool = FakePool(settings, self.reactor, journal_of(self.lines))
+        made = Admission(self.reactor, self.reactor, settings, cast(Pool, self.pool))
         self.addCleanup(made.stop)
         return made
 

@@ -174,6 +174,9 @@ class ChannelTests(Case):
 
             recv_into = recv
 
+            def fileno(self) -> int:
+                return -1
+
             def close(self) -> None:
                 self.closed = True
 

@@ -150,9 +150,9 @@ class AskingTests(ForkLauncherCase):
 
     def test_it_is_ready_when_the_template_is(self) -> None:
         self.launcher.start(self.pool)
-        self.assertFalse(self.pool.may_accept())
+        self.assertFalse(self.pool.places.may_accept())
         self.is_ready()
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
         self.assertEqual(self.lines, [f"template ready pid={self.template()[0].pid}"])
 
     def test_a_request_carries_what_the_child_needs(self) -> None:
@@ -195,7 +195,7 @@ class AskingTests(ForkLauncherCase):
         channel = self.start()
         channel.close()
         found, waits = self.connect(), self.connect()
-        self.assertFalse(self.pool.may_accept())
+        self.assertFalse(self.pool.places.may_accept())
         while self.reactor.turn():
             pass  # now its channel is seen to have ended
         self.connect()
@@ -209,12 +209,12 @@ class AskingTests(ForkLauncherCase):
     def test_requests_that_are_not_answered_are_bounded(self) -> None:
         channel = self.start()
         asked = 0
-        while self.pool.may_accept():
+        while self.pool.places.may_accept():
             self.connect()
             asked += 1
         self.assertTrue(10 <= asked <= 64, asked)
         self.say(channel, messages.ALIVE, self.asked(channel).ticket, 777)
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
 
     def test_answers_to_what_nobody_asked_are_passed_over(self) -> None:
         channel = self.start()
@@ -280,16 +280,16 @@ class DyingTests(ForkLauncherCase):
         self.say(channel, messages.ALIVE, ticket, 777)
         self.channel_ends(channel)
         self.assertEqual([child.pid for child in self.pool.children], [777])
-        self.assertEqual(self.pool.look().waiting, 0)
+        self.assertEqual(len(self.pool.places.waiting), 0)
 
     def test_without_a_channel_it_is_of_no_use(self) -> None:
         channel = self.start()
         self.connect()
         self.channel_ends(channel)
         self.assertEqual(self.template()[0].signals, ["KILL"])
-        self.assertEqual(self.pool.look().waiting, 0, "a child of it may live")
+        self.assertEqual(len(self.pool.places.waiting), 0, "a child of it may live")
         self.ends()
-        self.assertEqual(self.pool.look().waiting, 1)
+        self.assertEqual(len(self.pool.places.waiting), 1)
 
     def test_garbage_ends_it(self) -> None:
         channel = self.start()
@@ -373,7 +373,7 @@ class DyingTests(ForkLauncherCase):
         self.reactor.spawn_error = None
         self.reactor.advance(0.1)
         self.is_ready()
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
 
     def test_one_that_does_not_answer_is_killed_and_replaced(self) -> None:
         channel = self.start()
@@ -405,7 +405,7 @@ class DyingTests(ForkLauncherCase):
         )
         pass_time(self.reactor, 1)
         self.is_ready()
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
 
     def test_one_that_is_ready_has_no_limit(self) -> None:
         self.start()

@@ -87,7 +87,7 @@ class HostileChildren(RuleBasedStateMachine):
     def _living(self) -> list[Child]:
         return [child for child in self.world.pool.children if child.process is not None]
 
-    @precondition(lambda self: self.world.pool.may_accept())
+    @precondition(lambda self: self.world.pool.places.may_accept())
     @rule()
     def connects(self) -> None:
         self.world.connect()
@@ -121,7 +121,7 @@ class HostileChildren(RuleBasedStateMachine):
 
     @invariant()
     def no_more_are_busy_than_may_be(self) -> None:
-        assert self.world.pool.look().busy <= 4
+        assert self.world.pool.children.busy <= 4
 
     @invariant()
     def a_connection_is_closed_once_or_kept_by_one(self) -> None:

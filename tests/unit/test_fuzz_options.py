@@ -18,7 +18,7 @@ from twisted_fork.entrance.ports import CannotListen, endpoint_from
 from twisted_fork.settings import InvalidSetting, Settings, option_name, parse, repeatable
 
 from .cases import Case
-from .fakes import FakeReactor, World, journal_of
+from .fakes import FakeReactor, World
 
 arguments = st.text(st.characters(blacklist_characters="\0"), max_size=12)
 """As a command line has them: bytes that are not UTF-8 come as lone surrogates."""
@@ -89,7 +89,7 @@ class FuzzOptions(Case):
 
     def start_admission(self, chosen: Settings) -> None:
         """Whatever was taken for good can be used."""
-        admission = Admission(Clock(), FakeReactor(), chosen, World().pool, journal_of([]))
+        admission = Admission(Clock(), FakeReactor(), chosen, World().pool)
         admission.stop()
 
     @given(st.lists(plausible, max_size=4), st.ip_addresses())

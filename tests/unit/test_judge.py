@@ -11,7 +11,7 @@ from twisted_fork.kernel.connection import Connection
 from twisted_fork.settings import Settings
 
 from .cases import Case
-from .fakes import FakeReactor, World, journal_of, pass_time
+from .fakes import FakeReactor, World, pass_time
 
 SOMEBODY = "192.0.2.1"
 
@@ -21,12 +21,11 @@ class JudgeCase(Case):
 
     def make(self, **given: Any) -> Judge:
         self.world = World(quiet=True, **given)  # no accounts of what is no socket
-        self.judge = Judge(self.world.settings, self.world.pool)
+        self.judge = Judge(self.world.settings, self.world.pool.places)
         return self.judge
 
     def connection(self, host: str = SOMEBODY, port: int = 5000) -> Connection:
         made = Connection(-1, (host, port))
-        self.judge.identify(made)
         return made
 
     def verdict(self, host: str = SOMEBODY, now: float = 0.0) -> str | None:
@@ -52,7 +51,6 @@ class JudgeTests(JudgeCase):
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
         connection = Connection(ours.fileno(), b"")
-        self.judge.identify(connection)
         self.assertEqual(connection.source, f"unix:uid={os.getuid()}")
         self.assertIsNone(self.judge.verdict(connection, 0))
 
@@ -111,10 +109,8 @@ class AdmissionTests(Case):
     def make(self, **given: Any) -> Admission:
         self.world = World(quiet=True, **given)  # no accounts of what is no socket
         self.reactor = FakeReactor()
-        self.lines: list[str] = []
-        self.admission = Admission(
-            self.reactor, self.reactor, self.world.settings, self.world.pool, journal_of(self.lines)
-        )
+        self.lines = self.world.lines
+        self.admission = Admission(self.reactor, self.reactor, self.world.settings, self.world.pool)
         self.addCleanup(self.admission.stop)
         return self.admission
 
@@ -181,21 +177,21 @@ class AdmissionTests(Case):
 
     def test_when_full_wait_leaves_others_in_the_backlog(self) -> None:
         self.make(max_children=1)
-        self.assertTrue(self.admission.may_accept())
+        self.assertTrue(self.world.pool.places.may_accept())
         self.come()
-        self.assertFalse(self.admission.may_accept())
+        self.assertFalse(self.world.pool.places.may_accept())
 
     def test_when_full_refuse_accepts_and_closes_them(self) -> None:
         self.make(max_children=1, when_full="refuse", banner_refused="full\n")
         self.come()
-        self.assertTrue(self.admission.may_accept())
+        self.assertTrue(self.world.pool.places.may_accept())
         self.assertEqual(self.come("192.0.2.2").recv(100), b"full\n")
         self.assertIn("reason='full'", self.lines[-1])
 
     def test_when_full_refuse_accepts_nothing_while_no_child_can_be_made(self) -> None:
         self.make(max_children=2, when_full="refuse")
         self.world.launcher.is_ready = False
-        self.assertFalse(self.admission.may_accept())
+        self.assertFalse(self.world.pool.places.may_accept())
 
     def test_the_same_settings_refuse_whether_full_or_not(self) -> None:
         self.make(max_children=1, when_full="refuse", deny=("192.0.2.0/24",))

@@ -94,28 +94,28 @@ class RoomTests(Case):
     def test_not_when_as_many_are_served_as_may_be(self) -> None:
         world = World(max_children=2)
         world.connect()
-        self.assertTrue(world.pool.may_accept())
+        self.assertTrue(world.pool.places.may_accept())
         world.connect()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         first, _ = world.launcher.launched
         world.live(first)
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         rooms = world.rooms
         world.end(first)
-        self.assertTrue(world.pool.may_accept())
+        self.assertTrue(world.pool.places.may_accept())
         self.assertGreater(world.rooms, rooms)
 
     def test_not_while_the_launcher_is_not_ready_unless_a_child_waits(self) -> None:
         world = World()
         spare = world.spare()
         world.launcher.is_ready = False
-        self.assertTrue(world.pool.may_accept())
+        self.assertTrue(world.pool.places.may_accept())
         world.end(spare)
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         rooms = world.rooms
         world.launcher.is_ready = True
         world.pool.launcher_changed()
-        self.assertEqual((world.pool.may_accept(), world.rooms), (True, rooms + 1))
+        self.assertEqual((world.pool.places.may_accept(), world.rooms), (True, rooms + 1))
 
     def test_not_while_another_connection_waits(self) -> None:
         world = World()
@@ -123,22 +123,22 @@ class RoomTests(Case):
         world.launcher.is_ready = False
         world.pool.never_was(world.launcher.launched[0])
         world.launcher.is_ready = True
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         world.pool.launcher_changed()
         self.assertIs(world.launcher.launched[1].connection, connection)
-        self.assertTrue(world.pool.may_accept())
+        self.assertTrue(world.pool.places.may_accept())
 
     def test_not_in_a_failing_spell(self) -> None:
         world = World()
         world.launcher.error = OSError(errno.EAGAIN, "again")
         world.connect()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
 
     def test_not_once_it_stops(self) -> None:
         world = World()
         world.spare()
         world.pool.stop()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
 
 
 class FailingTests(Case):
@@ -196,7 +196,7 @@ class FailingTests(Case):
         for child in list(world.launcher.launched):
             world.pool.failed(child, errno.EAGAIN)
         self.assertEqual(len(world.lines), 1)
-        self.assertEqual(world.pool.look().waiting, 3)
+        self.assertEqual(len(world.pool.places.waiting), 3)
         world.clock.advance(5)
         self.assertEqual({c.connection for c in world.launcher.launched[3:]}, set(connections))
 
@@ -327,7 +327,7 @@ class DyingTests(Case):
         world.says(child, messages.TAKEN)
         channel_of(child).unheard = lambda: world.says(child, messages.READY)
         world.end(child, signal.SIGSEGV)
-        self.assertEqual((world.pool.look().idle, len(world.pool.children)), (0, 0))
+        self.assertEqual((world.pool.children.idle, len(world.pool.children)), (0, 0))
 
     def test_it_is_closed_and_logged_when_three_have_ended(self) -> None:
         world = World()
@@ -373,7 +373,7 @@ class DyingTests(Case):
         world = World(connections_per_child=2)
         idle = world.spare()
         world.pool.channel_lost(idle)
-        self.assertEqual((process_of(idle).signals, world.pool.look().idle), (["KILL"], 0))
+        self.assertEqual((process_of(idle).signals, world.pool.children.idle), (["KILL"], 0))
         world.connect()
         self.assertEqual(len(world.launcher.launched), 2)
 

@@ -125,7 +125,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @rule()
     def a_connection_comes(self) -> None:
-        if self.pool.may_accept():
+        if self.pool.places.may_accept():
             self.accepted.append(self.world.connect())
 
     @precondition(lambda self: self.ordered())
@@ -209,10 +209,10 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def its_counts_agree_with_its_children(self) -> None:
-        look = self.pool.look()
-        assert look.busy == len(self.children(*BUSY)), look
-        assert look.ordered == len(self.children(State.ORDERED)), look
-        assert look.idle <= len(self.children(State.IDLE)), look
+        counted = self.pool.children
+        assert counted.busy == len(self.children(*BUSY))
+        assert counted.ordered == len(self.children(State.ORDERED))
+        assert counted.idle == len(self.children(State.IDLE))
         assert not self.children(State.ENDED)
 
     @invariant()
@@ -224,14 +224,14 @@ class PoolLife(RuleBasedStateMachine):
         ]
         unserved = [connection for connection in self.accepted if not connection.closed]
         assert len(set(held)) == len(held)
-        assert len(held) + self.pool.look().waiting == len(unserved)
+        assert len(held) + len(self.pool.places.waiting) == len(unserved)
         over = self.lines("handed over") + self.lines("connection refused")
         assert len(self.accepted) == len(unserved) + over
 
     @invariant()
     def no_more_are_busy_than_may_be(self) -> None:
-        look = self.pool.look()
-        assert look.busy + look.waiting <= self.world.settings.max_children, look
+        places = self.pool.places
+        assert places.taken + len(places.waiting) <= self.world.settings.max_children
 
     @invariant()
     def every_idle_child_can_be_given_a_connection(self) -> None:
@@ -242,8 +242,8 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_without_a_reason(self) -> None:
-        look = self.pool.look()
-        assert not (look.waiting and (look.idle or look.can_launch))
+        can_be_placed = self.pool.children.idle or self.pool.can_launch()
+        assert not (self.pool.places.waiting and can_be_placed)
 
     def teardown(self) -> None:
         """Whatever has been, it can be stopped, and leaves nothing."""

@@ -95,7 +95,7 @@ class ReloadingTests(ForkLauncherCase):
         self.start()
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
         self.assertFalse(self.successResultOf(self.launcher.reload(NEW)))
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
         why = os.strerror(errno.EAGAIN)
         self.assertEqual(self.lines[-1], f"reload failed reason={why!r}: the old template goes on")
 

@@ -150,16 +150,16 @@ class SpawnLauncherTests(SpawnCase):
     def test_a_spare_waits_when_it_is_ready(self) -> None:
         self.pool.order_spare()
         self.say(messages.READY)
-        self.assertEqual(self.pool.look().idle, 1)
+        self.assertEqual(self.pool.children.idle, 1)
         self.connect()
         self.assertEqual(len(self.reactor.started), 1)
 
     def test_interpreters_that_start_are_bounded(self) -> None:
-        while self.pool.may_accept():
+        while self.pool.places.may_accept():
             self.connect()
         self.assertIn(len(self.reactor.started), range(1, 17))
         self.say(messages.READY, 0)
-        self.assertTrue(self.pool.may_accept())
+        self.assertTrue(self.pool.places.may_accept())
 
     def test_one_that_cannot_be_started_leaves_nothing_and_is_tried_again(self) -> None:
         before = len(descriptors_before())

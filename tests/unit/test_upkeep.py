@@ -185,7 +185,7 @@ class SurplusTests(Case):
         self.assertEqual(self.states(world), [State.IDLE] * 5)
         pass_time(world.clock, 0.2)
         self.assertEqual(self.states(world).count(State.LEAVING), 3)
-        self.assertEqual(world.pool.look().idle, 2)
+        self.assertEqual(world.pool.children.idle, 2)
 
     def test_those_that_waited_longest_go_first(self) -> None:
         world = self.surplus(spare_children=2)
@@ -202,7 +202,7 @@ class SurplusTests(Case):
             world.says(child, messages.READY)
         self.assertEqual(self.states(world), [State.IDLE] * 5)
         pass_time(world.clock, 12)
-        self.assertEqual(world.pool.look().idle, 2)
+        self.assertEqual(world.pool.children.idle, 2)
 
     def test_they_go_ten_seconds_after_the_last_connection_whatever_was_before(self) -> None:
         world = self.surplus(spare_children=2)
@@ -333,4 +333,4 @@ class IdleTests(Case):
             pass_time(world.clock, 1)
             let_all_live(world)
         self.assertEqual(world.clock.getDelayedCalls(), [])
-        self.assertEqual(world.pool.look().idle, 2)
+        self.assertEqual(world.pool.children.idle, 2)

@@ -28,9 +28,6 @@ class Reader:
         os.close(self.read)
         os.close(self.write)
 
-    def fileno(self) -> int:
-        return self.read
-
     def doRead(self) -> None:
         os.read(self.read, 1)
         self.heard += 1
@@ -64,7 +61,7 @@ class WatcherTests(Case):
     def reader(self, doing: Callable[[], object] = lambda: None) -> Reader:
         made = Reader(doing)
         self.addCleanup(made.close)
-        self.watcher.addReader(made)
+        self.watcher.watch(made.read, made)
         return made
 
     def turns(self) -> int:
@@ -106,7 +103,7 @@ class WatcherTests(Case):
 
         def remove_both() -> None:
             for each in pair:
-                self.watcher.removeReader(each)
+                self.watcher.ignore(each.read, each)
 
         pair += [self.reader(remove_both), self.reader(remove_both)]
         for each in pair:
@@ -114,15 +111,13 @@ class WatcherTests(Case):
         self.turns()
         self.assertEqual(sorted(each.heard for each in pair), [0, 1])
         for each in pair:
-            self.watcher.removeReader(each)  # once more does no harm
+            self.watcher.ignore(each.read, each)  # once more does no harm
 
     def test_another_with_the_same_descriptor_is_not_removed(self) -> None:
         reader = self.reader()
         other = Reader()
         self.addCleanup(other.close)
-        os.dup2(reader.read, other.read)
-        other.fileno = reader.fileno  # type: ignore[method-assign]
-        self.watcher.removeReader(other)
+        self.watcher.ignore(reader.read, other)
         reader.says()
         self.turns()
         self.assertEqual(reader.heard, 1)

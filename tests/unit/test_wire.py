@@ -26,10 +26,10 @@ class MessageTests(Case):
     def test_what_is_packed_can_be_unpacked(
         self, kind: bytes, ticket: int, number: int, payload: bytes
     ) -> None:
-        message = messages.unpack(messages.pack(kind, ticket, number, payload))
+        message = messages.Message(messages.pack(kind, ticket, number, payload))
         found = (message.kind, message.ticket, message.number, message.payload)
         self.assertEqual(found, (kind, ticket, number, payload))
-        self.assertEqual(message.descriptors, [])
+        self.assertEqual(message.descriptors, ())
 
     def test_what_is_not_given_is_nought_or_empty(self) -> None:
         self.assertEqual(messages.pack(b"K"), b"K" + bytes(12))
@@ -38,13 +38,13 @@ class MessageTests(Case):
     def test_a_reply_has_the_ticket_of_what_it_answers(
         self, kind: bytes, ticket: int, number: int
     ) -> None:
-        asked = messages.unpack(messages.pack(messages.FORK, ticket, 3, b"details"))
+        asked = messages.Message(messages.pack(messages.FORK, ticket, 3, b"details"))
         self.assertEqual(messages.reply(asked, kind, number), messages.pack(kind, ticket, number))
 
     @given(st.binary(max_size=100))
     def test_arbitrary_bytes_are_a_message_or_a_value_error(self, data: bytes) -> None:
         try:
-            message = messages.unpack(data)
+            message = messages.Message(data)
         except ValueError:
             self.assertLess(len(data), 13)
         else:
@@ -53,11 +53,11 @@ class MessageTests(Case):
 
     def test_a_message_that_is_too_short_is_refused_with_its_length(self) -> None:
         with self.assertRaisesRegex(ValueError, "12 bytes are too few"):
-            messages.unpack(b"x" * 12)
+            messages.Message(b"x" * 12)
 
     def test_details_are_what_was_marshalled(self) -> None:
         orders = {"path": ["/a"], "open_files": (1, 2), "print": False}
-        message = messages.unpack(
+        message = messages.Message(
             messages.pack(messages.ORDERS, payload=messages.marshalled(orders))
         )
         self.assertEqual(message.details, orders)

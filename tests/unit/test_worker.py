@@ -100,7 +100,7 @@ class ProcessTests(Case):
             sys.stderr = self.output.open("w", buffering=1)
             if connection is None:
                 worker.exit_now(worker.live(work, self.theirs, None))
-            message = messages.unpack(messages.pack(messages.FORK), [connection.detach()])
+            message = messages.Message(messages.pack(messages.FORK), [connection.detach()])
             worker.exit_now(worker.live(work, None, message))
 
         pid = forked(run)

@@ -47,12 +47,10 @@ class _Acceptor:
     def __init__(self, gate: Gate, port: Port) -> None:
         self._gate = gate
         self._socket = port.socket
+        self.fileno = port.socket.fileno
         self._name = f"port {port.address}"
         self._family = int(port.socket.family)
         self._limit = 1
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
 
     def logPrefix(self) -> str:
         return self._name
@@ -87,7 +85,9 @@ class _Acceptor:
                 self._gate.lost(descriptor)
                 continue
             try:
-                self._gate.passed(connection)
+                if self._gate.troubles:
+                    self._gate.recovers()
+                self._gate.admit(connection)
             except BaseException:
                 self._gate.fault(connection)
         self._limit = (
@@ -105,7 +105,8 @@ class Gate:
     All ports of a service, open for connections or closed together.
 
     :param may_accept: is asked before each connection that is accepted.
-    :param admit: is called with each.
+    :ivar admit: is called with each.
+    :ivar troubles: failures of the spell that there is.
     :ivar fault: is called with a connection on whose way something was raised, while that is
         being handled; it closes it.
     :param short: is called when there are no descriptors left to accept with.
@@ -124,7 +125,7 @@ class Gate:
         self.may_accept = may_accept
         self._reactor = reactor
         self._journal = journal
-        self._admit = admit
+        self.admit = admit
         self.fault = fault
         self._short = short
         self._ports = ports
@@ -134,7 +135,7 @@ class Gate:
         self._open = False
         self._announced = False
         self._finished = False
-        self._troubles = 0
+        self.troubles = 0
         self._troubled = 0.0
         self._backoff = Backoff(reactor, self.open)
 
@@ -166,23 +167,21 @@ class Gate:
         self._journal.fault()
         os.close(descriptor)
 
-    def passed(self, connection: Connection) -> None:
-        """A connection has been accepted."""
-        if self._troubles:
-            self._backoff.succeeded()
-            if self._reactor.seconds() - self._troubled >= _CALM:
-                self._journal.accept_recovered(self._troubles)
-                self._troubles = 0
-        self._admit(connection)
+    def recovers(self) -> None:
+        """A connection has been accepted after troubles."""
+        self._backoff.succeeded()
+        if self._reactor.seconds() - self._troubled >= _CALM:
+            self._journal.accept_recovered(self.troubles)
+            self.troubles = 0
 
     def trouble(self, failure: OSError) -> None:
         """Accepting fails: most likely there is no descriptor, or no memory."""
         self.close()
         if failure.errno in (errno.EMFILE, errno.ENFILE):
             self._short()
-        if not self._troubles:
+        if not self.troubles:
             self._journal.accept_failing(os.strerror(failure.errno or 0))
-        self._troubles += 1
+        self.troubles += 1
         self._troubled = self._reactor.seconds()
         self._backoff.failed()
 

@@ -162,10 +162,7 @@ class HeaderReader:
         descriptor = self._connection.descriptor
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._timeout.arm(self._patience)
-        self._watcher.addReader(self)
-
-    def fileno(self) -> int:
-        return -1 if self._socket is None else self._socket.fileno()
+        self._watcher.watch(descriptor, self)
 
     def raised(self) -> None:
         """Whatever it was about, this connection is over."""
@@ -214,6 +211,6 @@ class HeaderReader:
         """Read no more; twice does no harm."""
         self._timeout.cancel()
         if self._socket is not None:
-            self._watcher.removeReader(self)
+            self._watcher.ignore(self._connection.descriptor, self)
             self._socket.detach()
             self._socket = None

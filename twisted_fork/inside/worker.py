@@ -141,7 +141,7 @@ def rehearse(work: Work, times: int = 1) -> None:
     Serve a connection of our own without the handler, so that the interpreter's caches and
     the pages that it writes are ready before a peer waits for them.
     """
-    asked = messages.unpack(messages.pack(messages.CONNECTION, payload=REHEARSAL))
+    asked = messages.Message(messages.pack(messages.CONNECTION, payload=REHEARSAL))
     for _ in range(times):
         ours, theirs = _socket.socketpair()
         ours.send(b"rehearsal\n")

@@ -56,7 +56,7 @@ class Channel:
         self.closed = False
         if not paused:
             try:
-                watcher.addReader(self)
+                watcher.watch(ours.fileno(), self)
             except BaseException:
                 self.close()
                 raise
@@ -64,7 +64,7 @@ class Channel:
     def resume(self) -> None:
         """Begin to read, if it was made paused."""
         if not self.closed:
-            self._watcher.addReader(self)
+            self._watcher.watch(self._socket.fileno(), self)
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """
@@ -77,37 +77,28 @@ class Channel:
     def close(self) -> None:
         """Close this end; the other side sees that there will be no more."""
         if not self.closed:
-            self._watcher.removeReader(self)
+            self._watcher.ignore(self._socket.fileno(), self)
             self._socket.close()
             self.closed = True
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def doRead(self) -> None:
-        """
-        Read what has come.
-
-        When the other side ends with something unread, the kernel first says
-        ECONNRESET, once, then what had been sent to us (unix_release_sock in
-        net/unix/af_unix.c).
-        """
-        self._read(_MOST_AT_ONCE)
 
     def hear_out(self) -> None:
         """The other side has ended: read what it has sent.  Not without end, since somebody
         that it has forked may have the channel too, and go on."""
         for _ in range(_MOST_LAST_WORDS):
-            if not self._read(_MOST_AT_ONCE):
+            if not self.doRead():
                 break
 
-    def _read(self, most: int) -> bool:
+    def doRead(self) -> bool:
         """
-        Read up to *most* messages.
+        Read what has come, but not too much at once.
+
+        When the other side ends with something unread, the kernel first says
+        ECONNRESET, once, then what had been sent to us (unix_release_sock in
+        net/unix/af_unix.c).
 
         :returns: whether there may be more.
         """
-        for _ in range(most):
+        for _ in range(_MOST_AT_ONCE):
             try:
                 length = self._socket.recv_into(_BUFFER)
             except BlockingIOError:
@@ -121,7 +112,7 @@ class Channel:
                 return False
             self._untold = bytes(_BUFFER[:length])
             try:
-                message = messages.unpack(self._untold)
+                message = messages.Message(self._untold)
             except ValueError:
                 self._end()
                 return False
@@ -140,7 +131,7 @@ class Channel:
         self._faults += 1
         try:
             if untold:
-                self._received(messages.unpack(untold))
+                self._received(messages.Message(untold))
         except BaseException:
             self._faults = _MOST_FAULTS
             raise

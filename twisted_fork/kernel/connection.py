@@ -13,7 +13,7 @@ from twisted_fork.inside.about import plain
 from twisted_fork.journal import printable
 from twisted_fork.wire.messages import marshalled
 
-__all__ = ["Connection", "peer_text"]
+__all__ = ["Connection", "names"]
 
 _CREDENTIALS = struct.Struct("=iII")
 """``struct ucred``: see unix(7), SO_PEERCRED."""
@@ -55,11 +55,12 @@ class Connection:
     def __init__(self, descriptor: int, address: Any, family: int = int(socket.AF_INET)) -> None:
         self.descriptor = descriptor
         self.family = family
-        self.address = address = plain(address)
         self.is_tcp = isinstance(address, tuple)
-        self.peer = peer_text(descriptor, address)
+        if self.is_tcp and len(address) == 4:
+            address = plain(address)
+        self.address = address
+        self.peer, self.source = names(descriptor, address)
         self.local: Any = None
-        self.source = source_of(address, self.peer)
         self.number = 1
         self.counted = False
         self.extras: dict[int, bytes] | None = None
@@ -71,8 +72,7 @@ class Connection:
         self.local = plain(local)
         self.extras = extras
         if isinstance(address, tuple):
-            self.peer = peer_text(self.descriptor, address)
-            self.source = source_of(address, self.peer)
+            self.peer, self.source = names(self.descriptor, address)
         else:
             self.peer = self.source = f"unix:{_one_word(address)}"
 
@@ -87,11 +87,6 @@ class Connection:
             os.close(descriptor)
 
 
-def source_of(address: Any, peer: str) -> str:
-    """Who is behind an address: a host, or for a Unix socket the user that the kernel names."""
-    return str(address[0]) if isinstance(address, tuple) else peer.partition(",")[0]
-
-
 def _one_word(path: str | bytes) -> str:
     """The path of a Unix socket, or its abstract name, as the log shows it: whatever could
     end the line, or the word, is escaped."""
@@ -101,20 +96,22 @@ def _one_word(path: str | bytes) -> str:
     return printable(text).replace(" ", "\\x20")
 
 
-def peer_text(descriptor: int, address: Any) -> str:
+def names(descriptor: int, address: Any) -> tuple[str, str]:
     """
     The peer as the log shows it: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a
-    Unix socket, whose peers mostly have no address, ``unix:uid=0,pid=1``.
+    Unix socket, whose peers mostly have no address, ``unix:uid=0,pid=1``; and who is behind it:
+    a host, or for a Unix socket the user that the kernel names.
     """
     if isinstance(address, tuple):
         host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}", host
     accepted = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
     try:
         credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
-        return "unix"
+        return "unix", "unix"
     finally:
         accepted.detach()
     pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-    return f"unix:uid={uid},pid={pid}"
+    user = f"unix:uid={uid}"
+    return f"{user},pid={pid}", user

@@ -45,7 +45,10 @@ class GuardedReader:
         self.wanted = False
         self._reactor = reactor
         self._reader = reader
-        self._name = reader.logPrefix()
+        self._name = name = reader.logPrefix()
+        # asked by Twisted at each event, hence nothing of ours around them
+        self.fileno = reader.fileno
+        self.logPrefix = name.__str__
         self._journal = journal
         # the first time at once; one that raises again and again shall not keep the reactor busy
         self._again = Backoff(clock, self._watch, first=0.001, most=1.0)
@@ -65,12 +68,6 @@ class GuardedReader:
 
     def _watch(self) -> None:
         self._reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._reader.fileno()
-
-    def logPrefix(self) -> str:
-        return self._name
 
     def doRead(self) -> None:
         try:

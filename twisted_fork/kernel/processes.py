@@ -141,14 +141,14 @@ class ForkedProcess:
         """:raises OSError: no descriptor, or nothing more can be watched."""
         self._fd = calls.pidfd_open(self.pid)
         try:
-            self._watcher.addReader(self)
+            self._watcher.watch(self._fd, self)
         except BaseException:
             self._close()
             raise
 
     def _close(self) -> None:
         if self._fd >= 0:
-            self._watcher.removeReader(self)
+            self._watcher.ignore(self._fd, self)
             os.close(self._fd)
             self._fd = -1
 
@@ -159,7 +159,7 @@ class ForkedProcess:
 
     def _look(self) -> None:
         """There could be no pidfd, or something raised: look without, and try again."""
-        if self._wait():
+        if self.doRead():
             return
         try:
             self._open()
@@ -212,12 +212,6 @@ class ForkedProcess:
         """:raises KeyError: always; see writeToChild."""
         self.writeToChild(0, b"")
 
-    def fileno(self) -> int:
-        return self._fd
-
-    def doRead(self) -> None:
-        self._wait()
-
     def _has_ended(self) -> bool:
         """Whether it has, and is still to be waited for."""
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL
@@ -230,7 +224,7 @@ class ForkedProcess:
         except OSError:
             pass
 
-    def _wait(self) -> bool:
+    def doRead(self) -> bool:
         """
         Wait for it if it has ended, and tell that once; again if who was told has raised.
 
@@ -249,7 +243,7 @@ class ForkedProcess:
                 return False
             self.over = True
             _ours.discard(self.pid)
-            self._reason = reason_for(status)
+            self._reason = _DONE if status == 0 else reason_for(status)
             self._close()
         if not self._told:
             self._ended(self._reason)

@@ -178,7 +178,7 @@ class StandardError:
         self._reads = 0
         self._since = 0.0
         self._epoll = select.epoll()
-        watcher.addReader(self)
+        watcher.watch(self._epoll.fileno(), self)
 
     def stream(self, give: Callable[[int], object] | None = None) -> tuple[Stream, _socket.socket]:
         """
@@ -219,17 +219,14 @@ class StandardError:
         self._renewal.cancel()
         self._pause.cancel()
         self.tap.close()
-        self._watcher.removeReader(self)
+        self._watcher.ignore(self._epoll.fileno(), self)
         self._epoll.close()
 
     # Called by the watcher
 
-    def fileno(self) -> int:
-        return self._epoll.fileno()
-
     def doRead(self) -> None:
         """Read a little of those that have something, then nothing for a moment."""
-        self._watcher.removeReader(self)
+        self._watcher.ignore(self._epoll.fileno(), self)
         self._pause.arm(_PAUSE)
         left = _MOST_READS
         while left > 0 and (readable := self._epoll.poll(0, left)):
@@ -240,12 +237,12 @@ class StandardError:
 
     def raised(self) -> None:
         """Whatever it was about, read on a moment later."""
-        self._watcher.removeReader(self)
+        self._watcher.ignore(self._epoll.fileno(), self)
         self._pause.arm(_PATIENCE)
 
     def _go_on(self) -> None:
-        self._watcher.removeReader(self)
-        self._watcher.addReader(self)
+        self._watcher.ignore(self._epoll.fileno(), self)
+        self._watcher.watch(self._epoll.fileno(), self)
 
     # Called by streams
 

@@ -10,7 +10,6 @@ epoll instance" in epoll(7).
 from __future__ import annotations
 
 import select
-from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -30,9 +29,6 @@ _LONGEST = 0.01
 class Readable(Protocol):
     """Who is watched."""
 
-    def fileno(self) -> int:
-        """The same as long as it is watched."""
-
     def doRead(self) -> object:
         """There is something to read, or it has ended."""
 
@@ -46,10 +42,10 @@ class Readable(Protocol):
 class Watching(Protocol):
     """Whoever calls readers when there is something to read: a Watcher, or a test's reactor."""
 
-    def addReader(self, reader: Readable) -> object:
-        """Call its doRead from now on."""
+    def watch(self, descriptor: int, reader: Readable) -> object:
+        """Call its doRead from now on whenever there is something to read."""
 
-    def removeReader(self, reader: Readable) -> object:
+    def ignore(self, descriptor: int, reader: Readable) -> object:
         """Do not any more."""
 
 
@@ -65,29 +61,27 @@ class Watcher:
         self._journal = journal
         self._readers: dict[int, Readable] = {}
         self._epoll = select.epoll()
+        self.fileno = self._epoll.fileno
         self._guarded = GuardedReader(reactor, clock, self, journal)
         self._guarded.watch()
 
-    def addReader(self, reader: Readable) -> None:
+    def watch(self, descriptor: int, reader: Readable) -> None:
         """
         Call the reader's doRead whenever there is something to read, or it has ended.
 
         :raises OSError: the kernel can watch no more (``ENOSPC``), or it is watched already.
         """
-        fd = reader.fileno()
-        self._epoll.register(fd, select.EPOLLIN)
-        self._readers[fd] = reader
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._readers[descriptor] = reader
 
-    def removeReader(self, reader: Readable) -> None:
-        """Do not any more; nothing happens if it is not watched.  Its descriptor is open."""
-        fd = reader.fileno()
-        if self._readers.get(fd) is reader:
-            self._drop(fd)
-
-    def _drop(self, fd: int) -> None:
-        del self._readers[fd]
-        with suppress(OSError):
-            self._epoll.unregister(fd)
+    def ignore(self, descriptor: int, reader: Readable) -> None:
+        """Do not any more; nothing happens if it is not watched.  The descriptor is open."""
+        if self._readers.get(descriptor) is reader:
+            del self._readers[descriptor]
+            try:
+                self._epoll.unregister(descriptor)
+            except OSError:
+                pass
 
     def close(self) -> None:
         """Watch nobody any more."""
@@ -95,9 +89,6 @@ class Watcher:
             self._guarded.ignore()
             self._readers.clear()
             self._epoll.close()
-
-    def fileno(self) -> int:
-        return self._epoll.fileno()
 
     def logPrefix(self) -> str:
         return "children"
@@ -123,8 +114,7 @@ class Watcher:
         except BaseException:
             # it would be called again at once, and without end
             self._tell(reader)
-            if self._readers.get(fd) is reader:
-                self._drop(fd)
+            self.ignore(fd, reader)
 
     def _tell(self, reader: Readable) -> None:
         self._journal.fault(getattr(reader, "peer", ""), getattr(reader, "pid", None))

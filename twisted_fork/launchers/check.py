@@ -96,10 +96,7 @@ class _Tail:
         after.callback(os.close, self.theirs)
         undo.callback(self.close)
         os.set_blocking(self._fd, False)
-        watcher.addReader(self)
-
-    def fileno(self) -> int:
-        return self._fd
+        watcher.watch(self._fd, self)
 
     def doRead(self) -> None:
         try:
@@ -107,18 +104,18 @@ class _Tail:
         except BlockingIOError:
             return
         if not data:
-            self._watcher.removeReader(self)
+            self._watcher.ignore(self._fd, self)
         self._data = (self._data + data)[-_READ:]
 
     def raised(self) -> None:
         """Read no more."""
-        self._watcher.removeReader(self)
+        self._watcher.ignore(self._fd, self)
 
     def close(self) -> bytes:
         """Whoever wrote has ended: what is in the pipe, and no more, is still read."""
         if self._fd >= 0:
             self.doRead()
-            self._watcher.removeReader(self)
+            self._watcher.ignore(self._fd, self)
             os.close(self._fd)
             self._fd = -1
         return self._data

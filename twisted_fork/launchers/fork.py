@@ -265,8 +265,8 @@ class ForkLauncher:
         template.deadline = Later(self._reactor, partial(self._too_late, template))
         template.channel, theirs = open_channel(
             self._watcher,
-            lambda message: self._received(template, message),
-            lambda: self._channel_ended(template),
+            partial(self._received, template),
+            partial(self._channel_ended, template),
         )
         try:
             give_orders(template.channel.send, orders)

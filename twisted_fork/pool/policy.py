@@ -4,7 +4,7 @@ Decisions about children, as functions of what is: no I/O, no clock, no state.
 
 from __future__ import annotations
 
-__all__ = ["Look", "may_accept", "spares_missing", "surplus"]
+__all__ = ["Look", "may_accept", "spares_due"]
 
 from typing import NamedTuple
 
@@ -13,34 +13,29 @@ from twisted_fork.settings import Settings
 
 class Look(NamedTuple):
     """
-    What the pool looks like at a moment.
+    What there is at a moment.
 
-    :ivar busy: children that serve a connection or have been given one.
-    :ivar idle: children that wait for one.
-    :ivar ordered: children that will wait for one as soon as they live.
+    :ivar busy: children that serve a connection or have been given one, and places kept.
     :ivar waiting: accepted connections that have to be given to another child.
-    :ivar can_launch: the launcher takes another order just now.
+    :ivar can_take: a child waits, or another can be ordered just now.
+    :ivar closed: nothing is accepted any more.
     """
 
     busy: int
-    idle: int
-    ordered: int
     waiting: int
-    can_launch: bool
+    can_take: bool
+    closed: bool = False
 
 
 def may_accept(settings: Settings, look: Look) -> bool:
     """Whether there is a place for one more connection than have been accepted."""
-    if look.waiting or look.busy >= settings.max_children:
+    if look.closed or look.waiting or look.busy >= settings.max_children:
         return False
-    return look.idle > 0 or look.can_launch
+    return look.can_take
 
 
-def spares_missing(settings: Settings, idle: int, ordered: int) -> int:
-    """How many children to order so that enough wait."""
-    return max(0, settings.spare_children - idle - ordered)
-
-
-def surplus(settings: Settings, idle: int) -> int:
-    """How many of those who wait are more than were asked for."""
-    return max(0, idle - settings.spare_children)
+def spares_due(settings: Settings, idle: int, ordered: int) -> int:
+    """How many children to order so that enough wait; or, negative, how many of those who wait
+    are more than were asked for."""
+    wanted = settings.spare_children
+    return min(0, wanted - idle) or max(0, wanted - idle - ordered)

@@ -14,6 +14,7 @@ from twisted_fork.pool.child import NEXT, Breach, Child, ChildProtocol, Event, S
 
 __all__ = ["Roster"]
 
+
 class _Counts(NamedTuple):
     """How many children are of a kind; or how many more, after an event."""
 
@@ -49,10 +50,12 @@ class Roster:
     :ivar busy: how many serve a connection, or were given or ordered for one.
     :ivar idle: how many wait for one.
     :ivar ordered: how many will wait for one as soon as they live.
+    :ivar changed: how many wait, or will, is not what it was when somebody last saw to it.
     :ivar generation: of the children that are added.
     """
 
     def __init__(self) -> None:
+        self.changed = True
         self.busy = 0
         self.idle = 0
         self.ordered = 0
@@ -78,6 +81,7 @@ class Roster:
         self._children[child.ticket] = child
         self.busy += counts.busy
         self.ordered += counts.ordered
+        self.changed = self.changed or counts.ordered > 0
 
     def move(self, child: Child, event: Event) -> None:
         """
@@ -90,8 +94,11 @@ class Roster:
         except KeyError:
             raise Breach(f"{event.value} while {child.state.value}") from None
         self.busy += busy
-        self.ordered += ordered
+        if ordered:
+            self.ordered += ordered
+            self.changed = True
         if idle:
+            self.changed = True
             self.idle += idle
             if idle > 0:
                 self._idle[child] = None

@@ -26,6 +26,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = [
@@ -48,7 +49,6 @@ __all__ = [
     "receive",
     "reply",
     "send",
-    "unpack",
 ]
 
 ORDERS = b"O"
@@ -126,12 +126,15 @@ class Message:
     """
     A message as it was received.
 
-    :ivar descriptors: belong to the receiver, who closes them.
+    :param descriptors: belong to the receiver, who closes them.
+    :raises ValueError: *data* is no message.
     """
 
     __slots__ = ("data", "descriptors", "kind")
 
-    def __init__(self, data: bytes, descriptors: list[int]) -> None:
+    def __init__(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        if len(data) < _HEADER:
+            raise ValueError(f"{len(data)} bytes are too few for a message")
         self.kind = data[:1]
         self.data = data
         self.descriptors = descriptors
@@ -162,17 +165,6 @@ def pack(kind: bytes, ticket: int = 0, number: int = 0, payload: bytes = b"") ->
     return kind + ticket.to_bytes(8, _ORDER) + number.to_bytes(4, _ORDER) + payload
 
 
-def unpack(data: bytes, descriptors: list[int] | None = None) -> Message:
-    """
-    Take a message's bytes apart.
-
-    :raises ValueError: these bytes are no message.
-    """
-    if len(data) < _HEADER:
-        raise ValueError(f"{len(data)} bytes are too few for a message")
-    return Message(data, descriptors or [])
-
-
 def reply(message: Message, kind: bytes, number: int) -> bytes:
     """Pack an answer to *message*: it has its ticket."""
     return kind + message.data[1:9] + number.to_bytes(4, _ORDER)
@@ -192,7 +184,9 @@ def send(channel: _socket.socket, data: bytes, descriptors: tuple[int, ...] = ()
         holds too many descriptors on their way (``ETOOMANYREFS``, see unix(7)).
     """
     if descriptors:
-        rights = b"".join([d.to_bytes(_DESCRIPTOR, _ORDER) for d in descriptors])
+        rights = b""
+        for descriptor in descriptors:
+            rights += descriptor.to_bytes(_DESCRIPTOR, _ORDER)
         control = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
         channel.sendmsg([data], control, _socket.MSG_NOSIGNAL)
     else:
@@ -221,4 +215,4 @@ def receive(channel: _socket.socket) -> Message | None:
     for _level, _kind, rights in ancillary:
         for start in range(0, len(rights), _DESCRIPTOR):
             descriptors.append(int.from_bytes(rights[start : start + _DESCRIPTOR], _ORDER))
-    return unpack(data, descriptors)
+    return Message(data, descriptors)

@@ -216,14 +216,13 @@ class Control(LineOnlyReceiver):
         assert pool is not None
         assert watcher is not None
         assert service._gate is not None
-        look = pool.look()
         return {
             "children": Counter(child.state.value for child in pool.children),
-            "busy": look.busy,
-            "ordered": look.ordered,
-            "idle": look.idle,
-            "waiting": look.waiting,
-            "sources": len(pool.sources),
+            "busy": pool.places.taken,
+            "ordered": pool.children.ordered,
+            "idle": pool.children.idle,
+            "waiting": len(pool.places.waiting),
+            "sources": len(pool.places.sources),
             "watched": len(watcher._readers),
             "ports": sum(reader in _reactor().getReaders() for reader in service._gate._readers),
             "delayed": _delayed(),

@@ -1,0 +1,80 @@
+"""
+The children of a service, and what is done with one of them: it becomes idle, is dismissed,
+given up, forgotten.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_fork.journal import Journal
+from twisted_fork.kernel.processes import bury
+from twisted_fork.pool.child import Child, Event, State
+from twisted_fork.pool.deadlines import end_group
+from twisted_fork.pool.launcher import Launcher
+from twisted_fork.pool.roster import Roster
+from twisted_fork.pool.stuck import Stuck
+
+__all__ = ["Children"]
+
+
+class Children(Roster):
+    """
+    Children of a launcher.
+
+    :ivar generation: of those that are ordered from now on.  One of an older generation goes
+        as soon as it is idle.
+    :ivar stuck: looks for those that do not go on.
+    """
+
+    def __init__(self, clock: IReactorTime, journal: Journal, launcher: Launcher) -> None:
+        super().__init__()
+        self.stuck = Stuck(clock, journal, launcher, self)
+        self._clock = clock
+        self._launcher = launcher
+
+    def becomes_idle(self, child: Child, event: Event) -> None:
+        """*event* leaves *child* without a connection: it waits for the next, or goes."""
+        self.move(child, event)
+        child.since = self._clock.seconds()
+        if child.generation != self.generation:
+            self.dismiss(child)
+        elif child.channel is None or (child.process is not None and child.process.over):
+            self.loses_channel(child)
+
+    def loses_channel(self, child: Child) -> None:
+        """*child* has closed its channel: nothing can be given to it any more."""
+        if child.state is State.IDLE:
+            self.move(child, Event.LOST)
+            child.kill()
+        elif child.state is State.GIVEN:
+            child.kill()
+
+    def dismiss(self, child: Child) -> None:
+        """Let *child* go, which serves nothing."""
+        self.move(child, Event.DISMISSED)
+        child.close_channel()
+        child.since = self._clock.seconds()
+        self.stuck.watch()
+
+    def give_up(self, child: Child) -> None:
+        """Whatever state *child* is in: kill it, and forget it if it will not be heard of."""
+        child.over()
+        child.close_channel()
+        process = child.process
+        if process is None and child.pid is not None:
+            bury(self._clock, child.pid)
+        if process.over if process is not None else not self._launcher.expects(child):
+            self.remove(child)
+            return
+        self.move(child, Event.GIVEN_UP)
+        child.since = self._clock.seconds()
+        end_group(child, signal.SIGKILL)
+        self.stuck.watch()
+
+    def forget(self, child: Child) -> None:
+        """*child* has ended, or never was."""
+        self.remove(child)
+        child.close_channel()

@@ -1,0 +1,59 @@
+"""
+Faults: whatever raises, expected or not, costs the connection that it is about, and the child
+that has it; never the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted_fork.journal import Journal
+from twisted_fork.places.connection import Connection
+from twisted_fork.places.places import Places
+from twisted_fork.pool.child import Child
+from twisted_fork.pool.children import Children
+
+__all__ = ["Faults"]
+
+
+class Faults:
+    """
+    Deals with what was raised, while that is being handled.
+
+    :param repair: is called after each: what was interrupted is to be done.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        children: Children,
+        places: Places,
+        repair: Callable[[], object],
+    ) -> None:
+        self._journal = journal
+        self._children = children
+        self._places = places
+        self._repair = repair
+
+    def fault(self, child: Child) -> None:
+        """It costs *child*, and the connection that it has."""
+        self._journal.fault(child.peer, child.pid)
+        self.write_off(child)
+
+    def abandon(self, connection: Connection) -> None:
+        """It costs *connection*, and the child that has it, if there is one."""
+        self._journal.fault(connection.peer)
+        for child in self._children:
+            if child.connection is connection:
+                self.write_off(child)
+                break
+        self._places.forget(connection)
+        self._repair()
+
+    def write_off(self, child: Child) -> None:
+        """*child* is of no use any more: it is killed, and its connection closed."""
+        connection, child.connection = child.connection, None
+        self._children.give_up(child)
+        if connection is not None:
+            self._places.release(connection)
+        self._repair()

@@ -1,0 +1,225 @@
+"""
+Placement: which child a connection is given to, and how; a connection whose child has failed
+it is given to another.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_fork.journal import Journal
+from twisted_fork.later import Backoff
+from twisted_fork.places.connection import Connection
+from twisted_fork.places.places import Places
+from twisted_fork.pool.child import Child, ChildProtocol, Event
+from twisted_fork.pool.children import Children
+from twisted_fork.pool.faults import Faults
+from twisted_fork.pool.launcher import Impossible, Launcher
+from twisted_fork.settings import Settings
+from twisted_fork.wire import messages
+
+__all__ = ["Placement"]
+
+_MOST_TRIES = 3
+"""Children that may end before taking a connection until it is given up: if it is
+the connection that kills them, it shall not go on for ever."""
+
+_FULL = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
+"""What sendmsg(2) says where nothing can be sent to anybody just now; see unix(7) about
+descriptors that are on their way."""
+
+
+class Placement:
+    """
+    Gives connections to children.
+
+    :param protocol: the class of the children's ProcessProtocols.
+    :param settle: is called when it can be tried again.
+    :ivar launches: the spell in which no child can be made, if there is one.
+    :ivar sends: likewise, in which nothing can be sent.
+    :ivar placing: those who wait are being placed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        journal: Journal,
+        protocol: type[ChildProtocol],
+        launcher: Launcher,
+        children: Children,
+        places: Places,
+        faults: Faults,
+        settle: Callable[[], object],
+    ) -> None:
+        self.launches = Backoff(clock, settle)
+        self.sends = Backoff(clock, settle, most=0.5)
+        self.placing = False
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._protocol = protocol
+        self._launcher = launcher
+        self._children = children
+        self._places = places
+        self._faults = faults
+        self._failed = 0.0
+
+    def can_launch(self) -> bool:
+        """Whether another child may be ordered just now."""
+        return not self.launches.armed and self._launcher.ready()
+
+    def can_place(self) -> bool:
+        """Whether a child waits that can be sent a connection, or another may be ordered."""
+        return (self._children.idle > 0 and not self.sends.armed) or self.can_launch()
+
+    def place(self, connection: Connection) -> None:
+        """Give a connection to a child; if that is not possible just now, it waits."""
+        child = None if self.sends.armed else self._children.latest_idle()
+        if child is not None:
+            try:
+                self._children.move(child, Event.HAND_OVER)
+                child.given(connection)
+                self.send(child, connection)
+            except BaseException:
+                self._faults.fault(child)
+                self._places.forget(connection)
+        elif self.can_launch():
+            self.launch(connection)
+        else:
+            self._places.waiting.append(connection)
+
+    def place_waiting(self) -> bool:
+        """
+        Give to children what waits.
+
+        :returns: whether nothing waits any more.
+        """
+        waiting = self._places.waiting
+        self.placing = True
+        try:
+            while waiting:
+                if not self.can_place():
+                    return False
+                self._place_guarded(waiting.popleft())
+        finally:
+            self.placing = False
+        return True
+
+    def _place_guarded(self, connection: Connection) -> None:
+        try:
+            self.place(connection)
+        except BaseException:
+            self._faults.abandon(connection)
+
+    def launch(self, connection: Connection | None) -> None:
+        """Order a child, for a connection or as a spare."""
+        child = self._children.new(
+            self._protocol(),
+            self._clock.seconds(),
+            self._settings.connections_per_child,
+            bearing=connection is not None,
+        )
+        try:
+            self._children.add(child)
+            if connection is not None:
+                child.given(connection)
+            self._launcher.launch(child)
+            self._children.stuck.watch()
+        except Impossible as impossible:
+            self._children.forget(child)
+            assert connection is not None
+            self._places.give_up(connection, str(impossible))
+            child.connection = None
+        except OSError as failure:
+            self.failed(child, failure.errno or 0)
+        except BaseException:
+            self._faults.fault(child)
+            if connection is not None:
+                self._places.release(connection)
+
+    def send(self, child: Child, connection: Connection) -> None:
+        """
+        Send *connection* to the child that was given it.  Where that fails the child
+        is killed, and the connection goes to another as soon as it has ended; but where
+        nothing can be sent to anybody, it is not the child's fault, and both wait.
+        """
+        child.since = self._clock.seconds()
+        try:
+            if child.channel is None:
+                raise BrokenPipeError
+            data = messages.pack(messages.CONNECTION, payload=connection.details())
+            child.channel.send(data, (connection.descriptor,))
+        except OSError as failure:
+            if failure.errno in _FULL:
+                self._fails(self.sends, self._journal.hand_over_failing, failure.errno)
+                self._children.becomes_idle(child, Event.UNSENT)
+                self._take_back(child, connection)
+                return
+            child.kill()
+        else:
+            if self.sends.failures:
+                self._journal.hand_over_recovered(self.sends.succeeded())
+        self._children.stuck.watch()
+
+    def failed(self, child: Child, number: int) -> None:
+        """An ordered child could not be made: *number* is the errno."""
+        self.never_was(child)
+        self._failed = self._clock.seconds()
+        self._fails(self.launches, self._journal.launch_failing, number)
+
+    def launched(self, child: Child) -> None:
+        """A child has come to life after others could not be made."""
+        if child.since >= self._failed:
+            self._journal.launch_recovered(self.launches.succeeded())
+
+    def never_was(self, child: Child) -> None:
+        """An ordered child was not made, and nothing is wrong with trying again."""
+        self._children.forget(child)
+        if child.connection is not None:
+            self._take_back(child, child.connection)
+
+    def again(self, child: Child, status: str) -> None:
+        """A child has ended before it took its connection: give that to another."""
+        connection = child.connection
+        assert connection is not None
+        connection.tries += 1
+        again = connection.tries < _MOST_TRIES and not self._places.closed
+        self._journal.ended_unserved(connection.peer, child.pid, status, again)
+        if again:
+            self._places.waiting.append(connection)
+        else:
+            self._places.give_up(connection, "no child took it")
+        child.connection = None
+
+    def stop(self) -> None:
+        """Try nothing again, and give up what waits."""
+        self.launches.cancel()
+        self.sends.cancel()
+        waiting = self._places.waiting
+        while waiting:
+            connection = waiting.popleft()
+            try:
+                self._places.give_up(connection, "shutting down")
+            except BaseException:
+                self._faults.abandon(connection)
+
+    def _take_back(self, child: Child, connection: Connection) -> None:
+        """*child* was not given *connection*: it is the next to be placed."""
+        child.connection = None
+        if self._places.closed:
+            self._places.give_up(connection, "shutting down")
+        else:
+            self._places.waiting.appendleft(connection)
+
+    def _fails(self, spell: Backoff, say: Callable[[str], object], number: int) -> None:
+        """Something fails for now: try again later, and *say* it if it is the first time."""
+        if self._places.closed or spell.armed:
+            return
+        if not spell.failures:
+            say(os.strerror(number))
+        spell.failed()

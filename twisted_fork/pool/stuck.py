@@ -1,0 +1,60 @@
+"""
+Children that stay for too long in a state that they only pass.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_fork.journal import Journal
+from twisted_fork.later import Later
+from twisted_fork.pool.child import State
+from twisted_fork.pool.deadlines import end_group
+from twisted_fork.pool.launcher import Launcher
+from twisted_fork.pool.roster import Roster
+
+__all__ = ["Stuck"]
+
+_PATIENCE = 5.0
+"""Seconds for a child that lives to take its connection, or to go when it is told to: it
+only has to be scheduled.  One that is not yet alive is the launcher's to judge."""
+
+_PENDING = (State.ORDERED, State.BEARING, State.GIVEN, State.LEAVING)
+"""In these a child shall not stay for long."""
+
+
+class Stuck(Later):
+    """Looks for them, for as long as there is a child that could become one."""
+
+    def __init__(
+        self, clock: IReactorTime, journal: Journal, launcher: Launcher, children: Roster
+    ) -> None:
+        super().__init__(clock, self._look)
+        self._journal = journal
+        self._launcher = launcher
+        self._children = children
+
+    def watch(self) -> None:
+        """A child is to come to life, to take a connection, or to go."""
+        if not self.armed:
+            self.arm(_PATIENCE)
+
+    def _look(self) -> None:
+        now = self._clock.seconds()
+        pending = False
+        for child in list(self._children):
+            waited = now - child.since
+            if child.state is State.GIVEN and waited >= _PATIENCE:
+                self._journal.child_stuck(child.pid, child.peer, waited)
+                child.kill()
+            elif child.state is State.LEAVING and waited >= _PATIENCE:
+                self._journal.child_stays(child.pid, child.peer, waited)
+                end_group(child, signal.SIGKILL)
+            elif child.state in _PENDING:
+                pending = True
+                if waited >= _PATIENCE:
+                    self._launcher.stuck(child, waited)
+        if pending:
+            self.arm(_PATIENCE)
