@@ -31,8 +31,8 @@ from zope.interface import implementer
 
 from twisted_fork.journal import Journal
 from twisted_fork.kernel.channels import Channel
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.processes import ForkedProcess
+from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child, ChildProtocol
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
@@ -348,7 +348,7 @@ class World:
 
     def spare(self) -> Child:
         """Order a spare and let it live."""
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         child = self.launcher.launched[-1]
         self.live(child)
         return child

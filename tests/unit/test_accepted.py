@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork.kernel.connection import Connection, names
+from twisted_fork.places.connection import Connection, names
 from twisted_fork.wire import messages
 
 from .cases import Case

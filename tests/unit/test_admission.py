@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from twisted_fork.entrance.admission import Admission
 from twisted_fork.journal import Journal
-from twisted_fork.kernel.connection import Connection
-from twisted_fork.pool.places import Places
+from twisted_fork.places.connection import Connection
+from twisted_fork.places.places import Places
 from twisted_fork.pool.pool import Pool
 from twisted_fork.pool.roster import Roster
 from twisted_fork.settings import Settings
@@ -110,7 +110,7 @@ class ProxiedTests(Case):
 
     def test_whoever_comes_when_all_are_busy_is_refused_unread_if_that_was_asked_for(self) -> None:
         admission = self.admission(when_full="refuse")
-        self.pool.full = True
+        self.patch(self.pool.places, "is_full", lambda: True)
         client, connection = self.connect()
         client.sendall(V1)
         admission.accepted(connection)

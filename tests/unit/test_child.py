@@ -80,7 +80,7 @@ class ChildTests(Case):
     def test_a_new_one_is_ordered_and_has_had_nothing(self) -> None:
         child = self.child
         self.assertEqual((child.state, child.generation), (State.ORDERED, 0))
-        self.assertEqual((child.has_ended, child.peer, child.source), (False, "", ""))
+        self.assertEqual((child.peer, child.source), ("", ""))
 
     def test_it_knows_whose_connection_it_has_or_had(self) -> None:
         connection = FakeConnection(7)
@@ -118,7 +118,7 @@ class ChildTests(Case):
 
     def test_one_that_is_known_to_have_ended_takes_no_signal(self) -> None:
         self.child.lives(self.process)
-        self.child.has_ended = True
+        self.process.over = True
         self.child.kill()
         self.assertEqual(self.process.signals, [])
 

@@ -153,7 +153,8 @@ class DeadlineTests(DeadlineCase):
         self.assertEqual(len(self.groups), 1)
 
     def test_one_whose_traffic_cannot_be_known_is_never_idle(self) -> None:
-        deadline = Deadline(self.clock, journal_of(self.lines), self.child, None, 10.0, 5.0)
+        journal, child = journal_of(self.lines), self.child
+        deadline = Deadline(self.clock, journal, child, self.fail, None, 10.0, 5.0)
         deadline.begin()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

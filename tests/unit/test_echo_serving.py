@@ -19,7 +19,7 @@ from .test_echo import expected, pieces
 
 MEBIBYTE = 1024 * 1024
 
-NO_MESSAGE = messages.unpack(messages.pack(messages.CONNECTION))
+NO_MESSAGE = messages.Message(messages.pack(messages.CONNECTION))
 
 
 class SocketCase(Case):

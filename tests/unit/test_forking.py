@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.launchers import fork, interpreter
 from twisted_fork.launchers.fork import ForkLauncher
 from twisted_fork.launchers.interpreter import Starter, orders
+from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child, State
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
@@ -163,7 +163,7 @@ class AskingTests(ForkLauncherCase):
         ]:
             channel = self.start(connections_per_child=each)
             if spare:
-                self.pool.order_spare()
+                self.pool.placement.launch(None)
             else:
                 connection = self.connect()
             message = self.asked(channel)
@@ -257,7 +257,7 @@ class DyingTests(ForkLauncherCase):
 
     def test_its_spares_go_when_its_successor_is_ready(self) -> None:
         channel = self.start()
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         asked = messages.receive(channel)
         assert asked is not None
         for descriptor in asked.descriptors:

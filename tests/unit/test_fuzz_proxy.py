@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from twisted_fork.entrance.networks import Guard, Prefixes
 from twisted_fork.entrance.proxy import BadHeader, HeaderReader, Told, take
-from twisted_fork.kernel.connection import Connection
+from twisted_fork.places.connection import Connection
 from twisted_fork.wire import messages
 
 from .cases import Case

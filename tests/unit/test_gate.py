@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted_fork.entrance.gate import Gate
 from twisted_fork.entrance.ports import Port, endpoint_from, open_port
-from twisted_fork.kernel.connection import Connection
+from twisted_fork.places.connection import Connection
 
 from .cases import Case
 from .fakes import FakeReactor, journal_of

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from twisted_fork.entrance.admission import Admission, Judge
-from twisted_fork.kernel.connection import Connection
+from twisted_fork.places.connection import Connection
 from twisted_fork.settings import Settings
 
 from .cases import Case
@@ -27,6 +27,11 @@ class JudgeCase(Case):
     def connection(self, host: str = SOMEBODY, port: int = 5000) -> Connection:
         made = Connection(-1, (host, port))
         return made
+
+    def serve(self, host: str) -> None:
+        connection = self.connection(host)
+        self.assertIsNone(self.judge.verdict(connection, 0.0))
+        self.world.pool.serve(connection)
 
     def verdict(self, host: str = SOMEBODY, now: float = 0.0) -> str | None:
         return self.judge.verdict(self.connection(host), now)
@@ -69,10 +74,10 @@ class JudgeTests(JudgeCase):
 
     def test_hosts_of_one_network_are_one_source(self) -> None:
         self.make(max_per_source=1, source_prefix=(24, 48))
-        self.world.pool.serve(self.connection("192.0.2.1"))
+        self.serve("192.0.2.1")
         self.assertEqual(self.verdict("192.0.2.200"), "has 1 connections")
         self.assertIsNone(self.verdict("192.0.3.1"))
-        self.world.pool.serve(self.connection("2001:db8:1:2::1"))
+        self.serve("2001:db8:1:2::1")
         self.assertEqual(self.verdict("2001:db8:1:3::1"), "has 1 connections")
         self.assertIsNone(self.verdict("2001:db8:2::1"))
 
@@ -204,7 +209,7 @@ class AdmissionTests(Case):
         for port in range(5):
             self.come(port=port)
         self.assertEqual(len(self.lines), 1)
-        pass_time(self.reactor, 1)
+        pass_time(self.world.clock, 1)
         told = f"connections refused source={SOMEBODY} more=4 reason='not allowed'"
         self.assertEqual(self.lines[1:], [told])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_fork.pool.policy import Look, may_accept, spares_due
+from twisted_fork.policy import Look, may_accept, spares_due
 from twisted_fork.settings import Settings
 
 from .cases import Case

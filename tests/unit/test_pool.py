@@ -221,7 +221,7 @@ class FullKernelTests(Case):
         world = self.world
         connection = world.connect()
         self.assertEqual(world.launcher.launched[-1].connection, None)
-        self.assertEqual((world.pool.look().idle, world.pool.look().waiting), (2, 1))
+        self.assertEqual((world.pool.children.idle, len(world.pool.places.waiting)), (2, 1))
         other = world.connect()  # nobody is tried again before it is time
         self.assertIs(world.launcher.launched[-1].connection, other)
         self.assertEqual([process_of(spare).signals for spare in self.spares], [[], []])
@@ -232,7 +232,7 @@ class FullKernelTests(Case):
         self.hinder_launches()
         connections = [world.connect(), world.connect()]
         self.full(None)
-        self.assertEqual(world.pool.look().waiting, 2)
+        self.assertEqual(len(world.pool.places.waiting), 2)
         world.clock.advance(0.05)
         self.assertEqual({spare.connection for spare in self.spares}, set(connections))
 
@@ -249,7 +249,7 @@ class FullKernelTests(Case):
         self.full(None)
         world.clock.advance(0.5)
         self.assertIn("connections are handed over again failures=4", world.lines)
-        self.assertEqual(world.pool.look().waiting, 0)
+        self.assertEqual(len(world.pool.places.waiting), 0)
 
     def test_it_is_tried_twice_a_second_at_least(self) -> None:
         world = self.world
@@ -267,7 +267,7 @@ class FullKernelTests(Case):
             self.assertEqual([process_of(spare).signals for spare in self.spares], [[], []])
             self.full(None)
             self.world.clock.advance(1)
-            self.assertEqual(self.world.pool.look().waiting, 0)
+            self.assertEqual(len(self.world.pool.places.waiting), 0)
 
     def test_whoever_stops_waits_for_no_better_time(self) -> None:
         world = self.world
@@ -537,7 +537,7 @@ class StoppingTests(Case):
 
     def test_a_spare_that_was_ordered_leaves_as_soon_as_it_lives(self) -> None:
         world = World()
-        world.pool.order_spare()
+        world.pool.placement.launch(None)
         stopped = world.pool.stop()
         (child,) = world.launcher.launched
         world.live(child)

@@ -31,11 +31,11 @@ class ChannelTests(Case):
 
     def test_one_that_waits_without_a_channel_is_killed_and_not_counted_on(self) -> None:
         world = World()
-        world.pool.order_spare()
+        world.pool.placement.launch(None)
         (child,) = world.launcher.launched
         child.lives(FakeProcess(NO_PID))
         world.pool.alive(child)
-        self.assertEqual((process_of(child).signals, world.pool.look().idle), (["KILL"], 0))
+        self.assertEqual((process_of(child).signals, world.pool.children.idle), (["KILL"], 0))
 
     def test_one_that_was_given_a_connection_and_closes_its_channel_is_killed(self) -> None:
         world = World()
@@ -117,7 +117,7 @@ class EndingTests(Case):
 
     def test_one_that_never_was_does_not_keep_the_pool_from_its_end(self) -> None:
         world = World()
-        world.pool.order_spare()
+        world.pool.placement.launch(None)
         stopped = world.pool.stop()
         assert world.launcher.stopped is not None
         world.launcher.stopped.callback(None)
@@ -147,10 +147,10 @@ class WaitingTests(Case):
         world.says(child, messages.TAKEN)
         world.launcher.is_ready = False
         first, second = world.connect(), world.connect()
-        self.assertEqual(world.pool.look().waiting, 2)
+        self.assertEqual(len(world.pool.places.waiting), 2)
         world.says(child, messages.READY)
         self.assertIs(child.connection, first)
-        self.assertEqual((world.pool.look().waiting, second.closed), (1, False))
+        self.assertEqual((len(world.pool.places.waiting), second.closed), (1, False))
 
     def test_a_thousand_are_given_to_children_that_live_at_once(self) -> None:
         world = World(max_children=2000)

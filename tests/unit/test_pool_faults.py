@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.internet.defer import fail, succeed
 
-from twisted_fork.kernel.connection import Connection
-from twisted_fork.pool import pool
+from twisted_fork.places.connection import Connection
+from twisted_fork.pool import children, pool
 from twisted_fork.pool.child import Child, State
 from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.launcher import Impossible
@@ -86,7 +86,7 @@ class FaultCase(Case):
     def assertOver(self, connection: FakeConnection) -> None:
         """It is closed, and counts for its source no more."""
         self.assertTrue(connection.closed)
-        self.assertEqual(self.world.pool.sources.alive(connection.source), 0)
+        self.assertEqual(self.world.pool.places.sources.alive(connection.source), 0)
 
     def next_call(self) -> float:
         """Seconds until then."""
@@ -112,7 +112,7 @@ class ChildFaultTests(FaultCase):
         self.assertTrue(channel.closed)
         self.assertIn(f"peer={connection.peer}", self.faults()[0])
         self.assertIn(f"pid={child.pid}", self.faults()[0])
-        self.assertEqual(self.world.pool.look().busy, 0)
+        self.assertEqual(self.world.pool.places.taken, 0)
         self.world.end(child, signal.SIGKILL)
         self.assertEqual(len(self.world.pool.children), 0)
 
@@ -177,7 +177,7 @@ class ChildFaultTests(FaultCase):
 
     def test_one_that_has_a_pid_but_no_process_yet_is_buried(self) -> None:
         buried: list[tuple[object, int]] = []
-        self.patch(pool, "bury", lambda clock, pid: buried.append((clock, pid)))
+        self.patch(children, "bury", lambda clock, pid: buried.append((clock, pid)))
         self.world.connect()
         child = self.world.launcher.launched.pop()
         child.pid = NO_PID
@@ -185,7 +185,7 @@ class ChildFaultTests(FaultCase):
         self.assertEqual(buried, [(self.world.clock, NO_PID)])
 
     def test_whoever_has_a_process_or_no_pid_is_not(self) -> None:
-        self.patch(pool, "bury", raising)
+        self.patch(children, "bury", raising)
         child, _ = self.serving()
         self.fault(child)
         self.world.connect()
@@ -194,7 +194,7 @@ class ChildFaultTests(FaultCase):
 
     def test_one_that_has_ended_is_forgotten(self) -> None:
         child, connection = self.serving()
-        child.has_ended = True
+        process_of(child).over = True
         self.fault(child)
         self.assertOver(connection)
         self.assertEqual((len(self.world.pool.children), self.groups), (0, []))
@@ -217,13 +217,13 @@ class ConnectionFaultTests(FaultCase):
     def test_one_that_is_not_yet_served_is_closed_and_its_place_is_free(self) -> None:
         world = self.world = World(max_children=1)
         connection = FakeConnection(1)
-        world.pool.reserve(connection)
-        self.assertFalse(world.pool.may_accept())
+        world.pool.places.reserve(connection)
+        self.assertFalse(world.pool.places.may_accept())
         rooms = world.rooms
         self.abandon(connection)
         self.assertTrue(connection.closed)
         self.assertIn(f"peer={connection.peer}", self.faults()[0])
-        self.assertEqual(world.pool.look().busy, 0)
+        self.assertEqual(world.pool.places.taken, 0)
         self.assertEqual(self.next_call(), 0)
         world.clock.advance(0)
         self.assertEqual(world.rooms, rooms + 1, "others are let in")
@@ -235,7 +235,7 @@ class ConnectionFaultTests(FaultCase):
         self.assertEqual((connection.closed, served.closed), (True, True))
         self.assertEqual((child.state, other.state), (State.LEAVING, State.SERVING))
         self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)])
-        self.assertEqual(self.world.pool.sources.alive(connection.source), 1)
+        self.assertEqual(self.world.pool.places.sources.alive(connection.source), 1)
 
     def test_one_whose_child_nobody_will_hear_of_costs_no_other(self) -> None:
         connection = self.world.connect()
@@ -250,7 +250,7 @@ class ConnectionFaultTests(FaultCase):
         first, second = self.world.connect(), self.world.connect()
         self.abandon(first)
         self.assertTrue(first.closed)
-        self.assertEqual(self.world.pool.look().waiting, 1)
+        self.assertEqual(len(self.world.pool.places.waiting), 1)
         self.world.launcher.is_ready = True
         self.world.pool.launcher_changed()
         self.assertIs(self.world.launcher.launched[0].connection, second)
@@ -271,16 +271,16 @@ class PlacingFaultTests(FaultCase):
         world = self.world
         spare = world.spare()
         channel_of(spare).error = OSError(errno.ETOOMANYREFS, "full")
-        take_back = world.pool._take_back
+        take_back = world.pool.placement._take_back
 
         def raises_at_its_end(child: Child, connection: Connection) -> None:
             take_back(child, connection)
             raise Unexpected
 
-        self.patch(world.pool, "_take_back", raises_at_its_end)
+        self.patch(world.pool.placement, "_take_back", raises_at_its_end)
         connection = world.connect()
         self.assertTrue(connection.closed)
-        self.assertEqual(world.pool.look().waiting, 0)
+        self.assertEqual(len(world.pool.places.waiting), 0)
 
     def test_so_is_a_connection_that_could_not_even_be_noted(self) -> None:
         child = self.world.spare()
@@ -301,7 +301,7 @@ class PlacingFaultTests(FaultCase):
 
     def test_a_spare_that_raises_costs_nothing_else(self) -> None:
         self.patch(self.world.launcher, "launch", raising)
-        self.world.pool.order_spare()
+        self.world.pool.placement.launch(None)
         self.assertEqual((len(self.world.pool.children), len(self.faults())), (0, 1))
 
     def test_a_connection_for_which_no_child_can_be_made_is_refused_with_the_reason(self) -> None:
@@ -320,7 +320,7 @@ class PlacingFaultTests(FaultCase):
         world.launcher.is_ready = False
         first, second = world.connect(), world.connect()
         world.launcher.is_ready = True
-        self.patch(world.pool, "_place", Once(world.pool._place))
+        self.patch(world.pool.placement, "place", Once(world.pool.placement.place))
         world.pool.launcher_changed()
         self.assertTrue(first.closed)
         self.assertEqual([c.connection for c in world.launcher.launched], [second])
@@ -328,9 +328,9 @@ class PlacingFaultTests(FaultCase):
     def test_others_are_let_in_though_that_raised_once(self) -> None:
         world = self.world = World(max_children=1)
         child, _ = self.serving()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         rooms = world.rooms
-        self.patch(world.pool, "_room", Once(world._room))
+        self.patch(world.pool.places, "_room", Once(world._room))
         world.end(child)
         self.assertEqual((world.rooms, len(self.faults())), (rooms, 1))
         world.clock.advance(0)
@@ -341,9 +341,9 @@ class TellingFaultTests(FaultCase):
     """When a child lives, says something, or has ended."""
 
     def test_one_that_comes_to_life_is_lost(self) -> None:
-        self.world.pool.order_spare()
+        self.world.pool.placement.launch(None)
         (child,) = self.world.launcher.launched
-        self.patch(self.world.pool, "_idle_now", raising)
+        self.patch(self.world.pool.children, "becomes_idle", raising)
         self.world.live(child)
         self.assertEqual((child.state, process_of(child).signals), (State.LEAVING, ["KILL"]))
 
@@ -402,7 +402,7 @@ class StoppingFaultTests(FaultCase):
 
     def test_whoever_cannot_be_let_go_is_lost(self) -> None:
         first, second = self.world.spare(), self.world.spare()
-        self.patch(self.world.pool, "dismiss", Once(self.world.pool.dismiss))
+        self.patch(self.world.pool.children, "dismiss", Once(self.world.pool.children.dismiss))
         self.world.pool.stop()
         self.assertEqual((first.state, second.state), (State.LEAVING, State.LEAVING))
         self.assertEqual(process_of(first).signals, ["KILL"])
@@ -411,7 +411,7 @@ class StoppingFaultTests(FaultCase):
     def test_a_connection_that_cannot_be_given_up_is_closed_all_the_same(self) -> None:
         self.world.launcher.is_ready = False
         connections = [self.world.connect() for _ in range(3)]
-        self.patch(self.world.pool, "_give_up", Once(self.world.pool._give_up))
+        self.patch(self.world.pool.places, "give_up", Once(self.world.pool.places.give_up))
         self.world.pool.stop()
         for connection in connections:
             self.assertOver(connection)

@@ -242,7 +242,7 @@ class PoolLife(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_without_a_reason(self) -> None:
-        can_be_placed = self.pool.children.idle or self.pool.can_launch()
+        can_be_placed = self.pool.children.idle or self.pool.placement.can_launch()
         assert not (self.pool.places.waiting and can_be_placed)
 
     def teardown(self) -> None:

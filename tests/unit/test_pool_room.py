@@ -28,7 +28,7 @@ class RoomTests(Case):
         world.end(child)
         self.assertEqual(world.rooms, 1, "nobody has been kept out")
         world.connect()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         child = world.launcher.launched[1]
         world.live(child)
         world.end(child)
@@ -38,14 +38,14 @@ class RoomTests(Case):
         world = World(max_children=1)
         world.pool.launcher_changed()
         world.connect()
-        self.assertFalse(world.pool.may_accept())
+        self.assertFalse(world.pool.places.may_accept())
         world.pool.launcher_changed()
         self.assertEqual(world.rooms, 1)
 
     def test_not_because_somebody_may_come_in(self) -> None:
         world = World()
         world.pool.launcher_changed()
-        self.assertTrue(world.pool.may_accept())
+        self.assertTrue(world.pool.places.may_accept())
         world.pool.launcher_changed()
         self.assertEqual(world.rooms, 1)
 
@@ -53,21 +53,21 @@ class RoomTests(Case):
         world = World(max_children=2)
         full = []
         for _ in range(2):
-            full.append(world.pool.is_full())
+            full.append(world.pool.places.is_full())
             world.connect()
-        full.append(world.pool.is_full())
+        full.append(world.pool.places.is_full())
         world.pool.stop()
-        full.append(world.pool.is_full())
+        full.append(world.pool.places.is_full())
         self.assertEqual(full, [False, False, True, False])
 
     def test_a_place_that_is_not_kept_any_more_is_anothers(self) -> None:
         world = World(max_children=1)
         world.pool.launcher_changed()
         connection = FakeConnection(1)
-        world.pool.reserve(connection)
-        self.assertEqual((world.pool.look().busy, world.pool.may_accept()), (1, False))
+        world.pool.places.reserve(connection)
+        self.assertEqual((world.pool.places.taken, world.pool.places.may_accept()), (1, False))
         world.pool.unreserve(connection)
-        self.assertEqual((world.pool.look().busy, world.rooms), (0, 2))
+        self.assertEqual((world.pool.places.taken, world.rooms), (0, 2))
 
     def test_a_connection_that_is_over_counts_for_its_source_no_more(self) -> None:
         world = World(connections_per_child=2)
@@ -76,12 +76,12 @@ class RoomTests(Case):
         for goes_on in (True, False):
             connection = world.connect()
             world.says(child, messages.TAKEN)
-            alive.append(world.pool.sources.alive(connection.source))
+            alive.append(world.pool.places.sources.alive(connection.source))
             if goes_on:
                 world.says(child, messages.READY)
             else:
                 world.end(child)
-            alive.append(world.pool.sources.alive(connection.source))
+            alive.append(world.pool.places.sources.alive(connection.source))
             self.assertIsNone(child.connection)
         self.assertEqual(alive, [1, 0, 1, 0])
 
@@ -125,7 +125,7 @@ class SheddingTests(Case):
         self.world.connect()
         child = self.spares[1]
         self.world.says(child, messages.TAKEN)
-        self.assertRaises(Breach, self.world.pool.dismiss, child)
+        self.assertRaises(Breach, self.world.pool.children.dismiss, child)
 
 
 class RenewingTests(Case):
@@ -137,7 +137,7 @@ class RenewingTests(Case):
         serving = world.spare()
         world.connect()
         world.says(serving, messages.TAKEN)
-        world.pool.order_spare()
+        world.pool.placement.launch(None)
         world.pool.renew()
         return world, serving, world.launcher.launched[-1]
 

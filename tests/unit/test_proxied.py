@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_fork.entrance.proxy import BadHeader, HeaderReader, Told, Trusted, take
-from twisted_fork.kernel.connection import Connection
+from twisted_fork.places.connection import Connection
 
 from .cases import Case
 from .fakes import FakeReactor

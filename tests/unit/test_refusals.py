@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from twisted_fork.pool.refusals import Refusals
+from twisted_fork.places.refusals import Refusals
 
 from .cases import Case
 from .fakes import journal_of, pass_time

@@ -47,7 +47,7 @@ class ReloadingTests(ForkLauncherCase):
     def test_spares_of_the_old_one_go_and_busy_children_finish(self) -> None:
         old = self.start(connections_per_child=5)
         self.connect()
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         for pid in (777, 778):
             message = messages.receive(old)
             assert message is not None

@@ -63,7 +63,7 @@ class RosterTests(Case):
         first, second, third = (self.added(Event.ALIVE) for _ in range(3))
         self.assertIs(self.roster.latest_idle(), third)
         self.assertEqual(self.roster.longest_idle(2), [first, second])
-        self.roster.unusable(third)
+        self.roster.move(third, Event.LOST)
         self.assertIs(self.roster.latest_idle(), second)
         self.roster.move(first, Event.HAND_OVER)
         self.assertEqual(self.roster.longest_idle(9), [second])

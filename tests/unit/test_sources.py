@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_fork.pool import sources
-from twisted_fork.pool.sources import MOST_REMEMBERED, Penalties, Rate, Sources
+from twisted_fork.places import sources
+from twisted_fork.places.sources import MOST_REMEMBERED, Penalties, Rate, Sources
 
 from .cases import Case
 

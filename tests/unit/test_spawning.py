@@ -14,12 +14,12 @@ from twisted.python.failure import Failure
 
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.processes import ForkedProcess
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.launchers import interpreter, spawn
 from twisted_fork.launchers.interpreter import Starter
 from twisted_fork.launchers.spawn import SpawnLauncher
+from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import State
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
@@ -148,7 +148,7 @@ class SpawnLauncherTests(SpawnCase):
         self.assertEqual(connection.descriptor, -1)
 
     def test_a_spare_waits_when_it_is_ready(self) -> None:
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         self.say(messages.READY)
         self.assertEqual(self.pool.children.idle, 1)
         self.connect()
@@ -190,7 +190,7 @@ class SpawnLauncherTests(SpawnCase):
         self.assertIn("child stuck", self.lines[-1])
 
     def test_stopping_lets_spares_go_and_serves_what_waits(self) -> None:
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         connection = self.connect()
         stopped = self.pool.stop()
         self.heard(self.started(0)[1])
@@ -215,7 +215,7 @@ class SpawnLauncherTests(SpawnCase):
             self.assertNoResult(check.reload)
             check.over(wrong)
             self.assertEqual(self.successResultOf(check.reload), wrong is None)
-            self.pool.order_spare()
+            self.pool.placement.launch(None)
             message = messages.receive(self.started()[1])
             assert message is not None
             self.assertEqual(start.orders_in(message), others)
@@ -292,7 +292,7 @@ class WaitingTests(SpawnCase):
 
     def test_its_end_is_told_once(self) -> None:
         self.reactor.script = "exec sleep 100"
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         (child,) = self.pool.children
         process = child.process
         assert isinstance(process, ForkedProcess)
@@ -308,7 +308,7 @@ class WaitingTests(SpawnCase):
     def test_one_that_ends_as_it_is_started_ends_once_with_its_status(self) -> None:
         before = len(descriptors_before())
         self.ends_at_once("exit 7")
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         (child,) = self.pool.children
         child.kill()
         self.assertEqual(self.lines, [])
@@ -331,7 +331,7 @@ class WaitingTests(SpawnCase):
 
     def test_stopping_waits_for_it(self) -> None:
         self.ends_at_once("exit 0")
-        self.pool.order_spare()
+        self.pool.placement.launch(None)
         stopped = self.pool.stop()
         self.assertNoResult(stopped)
         self.reactor.advance(0)

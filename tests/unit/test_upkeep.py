@@ -157,7 +157,7 @@ class SpareTests(Case):
                 world.end(world.spare(), signal.SIGKILL)
             self.assertNotEqual(world.clock.getDelayedCalls(), [])
             world.pool.stop()
-            world.pool.upkeep.stop_watching()
+            world.pool.children.stuck.cancel()
             world.pool.upkeep.look_after()
             self.assertEqual(world.clock.getDelayedCalls(), [])
 
@@ -239,7 +239,7 @@ class StuckTests(Case):
             pass_time(world.clock, 100)
             child = world.spare()
             if told_to_go:
-                world.pool.dismiss(child)
+                world.pool.children.dismiss(child)
             else:
                 world.connect()
             pass_time(world.clock, 4.9)
@@ -263,7 +263,7 @@ class StuckTests(Case):
         pass_time(world.clock, 100)
         child = world.spare()
         pass_time(world.clock, 3)
-        world.pool.dismiss(child)
+        world.pool.children.dismiss(child)
         pass_time(world.clock, 4.9)
         self.assertEqual(process_of(child).signals, [])
         pass_time(world.clock, 2.2)
@@ -291,7 +291,7 @@ class StuckTests(Case):
     def test_one_that_does_not_come_to_life_is_the_launchers_to_judge(self) -> None:
         world = World()
         world.connect()
-        world.pool.order_spare()
+        world.pool.placement.launch(None)
         pass_time(world.clock, 6)
         stuck = {child for child, seconds in world.launcher.stuck_ones if seconds >= 5}
         self.assertEqual(stuck, set(world.launcher.launched))

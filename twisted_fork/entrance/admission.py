@@ -11,11 +11,11 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.entrance.networks import Guard, Prefixes
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.pool.places import Places
+from twisted_fork.places.connection import Connection
+from twisted_fork.places.places import Places
+from twisted_fork.places.sources import Penalties, Rate
 from twisted_fork.pool.pool import Pool
-from twisted_fork.pool.sources import Penalties, Rate
 from twisted_fork.settings import Settings
 
 __all__ = ["Admission", "Judge"]

@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from twisted_fork.entrance.ports import Port
 from twisted_fork.journal import Journal
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.guard import GuardedReader
 from twisted_fork.later import Backoff
+from twisted_fork.places.connection import Connection
 
 __all__ = ["Gate"]
 

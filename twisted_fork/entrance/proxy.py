@@ -21,9 +21,9 @@ from proxyprotocol.v2 import ProxyProtocolV2
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.entrance.networks import address_of, network_of
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Later
+from twisted_fork.places.connection import Connection
 
 __all__ = ["BadHeader", "HeaderReader", "Told", "Trusted", "take"]
 

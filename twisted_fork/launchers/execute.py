@@ -25,10 +25,10 @@ from twisted.python.failure import Failure
 from twisted_fork.handler import Program
 from twisted_fork.inside.about import ConnectionInfo, plain
 from twisted_fork.inside.handlers.program import environment
-from twisted_fork.kernel.connection import Connection
 from twisted_fork.kernel.processes import adopt
 from twisted_fork.kernel.stderr import StandardError, Stream
 from twisted_fork.kernel.watcher import Watching
+from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child
 from twisted_fork.pool.launcher import Impossible
 

@@ -123,7 +123,7 @@ class SpawnLauncher:
         self._stopped = Deferred()
         for child in self._starting:
             if child.connection is None:
-                self._pool.dismiss(child)
+                self._pool.children.dismiss(child)
         if self._check is not None:
             self._check.kill()
         self._look_whether_stopped()

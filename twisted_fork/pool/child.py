@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from resource import struct_rusage
 
     from twisted_fork.kernel.channels import Channel
-    from twisted_fork.kernel.connection import Connection
     from twisted_fork.kernel.processes import ForkedProcess
     from twisted_fork.kernel.traffic import Traffic
+    from twisted_fork.places.connection import Connection
     from twisted_fork.pool.deadlines import Deadline
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]

@@ -79,7 +79,7 @@ class Pool:
             self.launcher_changed,
         )
         self.places.can_place = self.placement.can_place
-        self._upkeep = Upkeep(settings, clock, self.children, self.places, self.placement)
+        self.upkeep = Upkeep(settings, clock, self.children, self.places, self.placement)
         self._serving = Serving(settings, clock, journal, self._overdue, crashed, told)
         self._clock = clock
         self._is_told = protocol is not ChildProtocol
@@ -93,11 +93,11 @@ class Pool:
 
     def serve(self, connection: Connection) -> None:
         """Give a connection to a child; if that is not possible just now, later."""
-        self._upkeep.last = self._clock.seconds()
+        self.upkeep.last = self._clock.seconds()
         self.places.begins(connection)
         self.placement.place(connection)
         if self.children.changed:
-            self._upkeep.look_after()
+            self.upkeep.look_after()
 
     def unreserve(self, connection: Connection) -> None:
         """The place that was kept for it is free for anybody."""
@@ -108,7 +108,7 @@ class Pool:
         """Descriptors are short: let one go that waits, and order no other for a while."""
         for child in self.children.longest_idle(1):
             self.children.dismiss(child)
-            self._upkeep.idle_child_ended()
+            self.upkeep.idle_child_ended()
 
     def renew(self) -> None:
         """Children from now on are of a new generation: let the old go as they get idle."""
@@ -124,7 +124,7 @@ class Pool:
             ended.
         """
         self.places.closed = True
-        self._upkeep.stop()
+        self.upkeep.stop()
         self.children.generation += 1
         self._dismiss_idle()
         self.placement.stop()
@@ -254,7 +254,7 @@ class Pool:
         if self.places.wanted:
             self.places.let_in()
         if self.children.changed:
-            self._upkeep.look_after()
+            self.upkeep.look_after()
 
     # How
 
@@ -298,7 +298,7 @@ class Pool:
         elif state is not State.LEAVING:
             self.journal.idle_child_ended(child.pid, status)
             if not self.places.closed:
-                self._upkeep.idle_child_ended()
+                self.upkeep.idle_child_ended()
         child.over()
 
     def _over(self, child: Child) -> None:

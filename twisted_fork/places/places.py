@@ -9,28 +9,35 @@ import _socket
 import os
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_fork import policy
 from twisted_fork.journal import Journal
-from twisted_fork.kernel.connection import Connection
-from twisted_fork.pool import policy
-from twisted_fork.pool.refusals import Refusals
-from twisted_fork.pool.roster import Roster
-from twisted_fork.pool.sources import Sources
+from twisted_fork.places.connection import Connection
+from twisted_fork.places.refusals import Refusals
+from twisted_fork.places.sources import Sources
 from twisted_fork.settings import Settings
 
 __all__ = ["Places"]
+
+
+class Counts(Protocol):
+    """How many children there are."""
+
+    busy: int
+    """They serve a connection, or have been given one, or are to be made for one."""
 
 
 class Places:
     """
     Places for connections: as many as there may be children.
 
-    :param children: those that serve, and those that wait.
-    :param can_launch: is asked whether another child may be ordered just now, where none waits.
+    :param children: how many there are.
     :param room: is called when there is room for a connection after may_accept said no,
         or has not been asked.
+    :ivar can_place: is asked whether a child could be given one more connection now.
     :ivar waiting: connections that no child could be given yet.
     :ivar refuses: whoever comes when all places are taken is refused.
     :ivar sources: whose connections are alive.
@@ -43,8 +50,7 @@ class Places:
         settings: Settings,
         clock: IReactorTime,
         journal: Journal,
-        children: Roster,
-        can_launch: Callable[[], bool],
+        children: Counts,
         room: Callable[[], object],
     ) -> None:
         self.refuses = settings.when_full == "refuse"
@@ -54,7 +60,7 @@ class Places:
         self._settings = settings
         self._journal = journal
         self._children = children
-        self._can_launch = can_launch
+        self.can_place: Callable[[], bool] = lambda: False
         self._room = room
         self.wanted = True
         self._reserved: set[Connection] = set()
@@ -63,10 +69,8 @@ class Places:
 
     def may_accept(self) -> bool:
         """Whether to accept one more connection: there is room, or it is to be refused."""
-        children = self._children
-        busy = children.busy + len(self._reserved)
-        can_take = children.idle > 0 or self._can_launch()
-        look = policy.Look(busy, len(self.waiting), can_take, self.closed)
+        busy = self._children.busy + len(self._reserved)
+        look = policy.Look(busy, len(self.waiting), self.can_place(), self.closed)
         if policy.may_accept(self._settings, look):
             return True
         self.wanted = True
@@ -95,18 +99,20 @@ class Places:
         """Keep none for it any more."""
         self._reserved.discard(connection)
 
-    def refuse(self, connection: Connection, reason: str, admitted: bool = False) -> None:
-        """
-        *connection* is over, and has not been served.
+    def begins(self, connection: Connection) -> None:
+        """*connection* is to be served: it counts among those of its source."""
+        connection.number = self.sources.began(connection)
 
-        :param admitted: it was to be, so its end has a line of its own.
-        """
-        if admitted:
-            self._journal.given_up(connection.peer, reason)
-        else:
-            self._refusals.refused(connection.source, connection.peer, reason)
-            if self._banner:
-                _say_goodbye(connection, self._banner)
+    def refuse(self, connection: Connection, reason: str) -> None:
+        """*connection* is not to be served, and is over."""
+        self._refusals.refused(connection.source, connection.peer, reason)
+        if self._banner:
+            _say_goodbye(connection, self._banner)
+        self.release(connection)
+
+    def give_up(self, connection: Connection, reason: str) -> None:
+        """*connection* was to be served, and could not be: it is over."""
+        self._journal.given_up(connection.peer, reason)
         self.release(connection)
 
     def release(self, connection: Connection) -> None:
