@@ -15,26 +15,50 @@ from .accepted import ACCEPTED
 from .operators import Mutant, mutants
 from .running import ROOT, Bench
 
+_POOL = [
+    "pool.test_pool",
+    "places.test_places",
+    "pool.test_pool_children",
+    "pool.test_pool_faults",
+    "pool.test_upkeep",
+    "pool.test_drain",
+    "entrance.test_judge",
+    "launchers.test_spawn",
+    "pool.test_pool_life",
+]
+
 TESTS = {
     "policy": ["test_policy"],
-    "child": ["test_child", "test_pool", "test_deadlines"],
-    "roster": ["test_roster", "test_pool", "test_pool_life"],
     "later": ["test_later"],
-    "upkeep": ["test_upkeep", "test_pool"],
-    "deadlines": ["test_deadlines"],
-    "admission": ["test_admission", "test_judge", "test_refusals", "test_proxied"],
-    "wire": ["test_wire", "test_channels", "test_account", "test_fuzz_messages"],
-    "inside/echo": ["test_echo", "test_echo_scripted", "test_echo_serving"],
-    "pool": [
-        "test_pool",
-        "test_pool_room",
-        "test_pool_children",
-        "test_pool_faults",
-        "test_upkeep",
-        "test_draining",
-        "test_judge",
-        "test_spawning",
-        "test_pool_life",
+    "entrance/admission": [
+        "entrance.test_admission",
+        "entrance.test_judge",
+        "places.test_refusals",
+        "entrance.test_proxy",
+    ],
+    "places/places": [
+        "places.test_places",
+        "entrance.test_judge",
+        "entrance.test_admission",
+        *_POOL,
+    ],
+    "pool/child": ["pool.test_child", "pool.test_pool", "pool.test_deadlines"],
+    "pool/roster": ["pool.test_roster", "pool.test_pool", "pool.test_pool_life"],
+    "pool/upkeep": ["pool.test_upkeep", "pool.test_pool"],
+    "pool/deadlines": ["pool.test_deadlines"],
+    **dict.fromkeys(
+        ("pool/children", "pool/faults", "pool/placement", "pool/pool", "pool/stuck"), _POOL
+    ),
+    "wire/messages": [
+        "wire.test_messages",
+        "kernel.test_channels",
+        "wire.test_account",
+        "wire.test_fuzz_messages",
+    ],
+    "inside/handlers/echo": [
+        "inside.handlers.test_echo",
+        "inside.handlers.test_echo_scripted",
+        "inside.handlers.test_echo_serving",
     ],
 }
 """Of each module that is broken, the test modules that shall notice, the quickest first."""

@@ -10,7 +10,7 @@ __all__ = ["ACCEPTED"]
 _SOCKET = "_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM"
 
 ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
-    "roster": {
+    "pool/roster": {
         "generations are only told apart": [
             ("__init__", "self.generation = 0", "self.generation = 1"),
             ("__init__", "self.generation = 0", "self.generation = -1"),
@@ -26,10 +26,10 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             for number in (59, 61)
         ],
     },
-    "upkeep": {
+    "pool/upkeep": {
         "it saves work only: what is armed is not armed again": [("look_after", "return", "pass")],
     },
-    "deadlines": {
+    "pool/deadlines": {
         "any number that is not positive ends the connection": [
             (
                 "_look_whether_idle",
@@ -38,7 +38,7 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ),
         ],
     },
-    "admission": {
+    "places/places": {
         "of a descriptor that exists the kernel is not told the protocol": [
             (
                 "_say_goodbye",
@@ -48,7 +48,7 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             for number in (1, -1)
         ],
     },
-    "wire": {
+    "wire/messages": {
         "it is room to spare": [
             (
                 "",
@@ -65,7 +65,7 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ),
         ],
     },
-    "inside/echo": {
+    "inside/handlers/echo": {
         "reads grow fourfold, from 64 KiB to 256, if the bound is anything between": [
             ("", "_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 255 * 1024"),
             ("", "_LARGEST_READ = 256 * 1024", "_LARGEST_READ = 256 * 1023"),
@@ -85,34 +85,39 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ("_serve_and_close", "connection.close()", "pass")
         ],
     },
-    "pool": {
+    "pool/placement": {
         "while nothing has failed there is no spell to end": [
             ("__init__", "self._failed = 0.0", "self._failed = 1.0"),
             ("__init__", "self._failed = 0.0", "self._failed = -1.0"),
         ],
         "none is ordered in the instant of a failure": [
             (
-                "alive",
-                "if child.since >= self._failed and (failures := self._backoff.succeeded()):",
-                "if child.since > self._failed and (failures := self._backoff.succeeded()):",
+                "launched",
+                "if child.since >= self._failed:",
+                "if child.since > self._failed:",
             ),
         ],
-        "generations are only told apart": [
-            ("renew", "self.children.generation += 1", "self.children.generation += 2"),
-        ],
         "nobody knows the child any more": [
-            (within, "child.connection = None", "pass") for within in ("_launch", "_again")
+            (within, "child.connection = None", "pass") for within in ("launch", "again")
         ],
         "an error without a number is told in other words": [
             (
-                "_launch",
+                "launch",
                 "self.failed(child, failure.errno or 0)",
                 f"self.failed(child, failure.errno or {number})",
             )
             for number in (1, -1)
         ],
+    },
+    "pool/pool": {
+        "generations are only told apart": [
+            (within, "self.children.generation += 1", "self.children.generation += 2")
+            for within in ("renew", "stop")
+        ],
+    },
+    "pool/children": {
         "whatever an idle child does next, it is noted when": [
-            ("_idle_now", "child.since = self._clock.seconds()", "pass"),
+            ("becomes_idle", "child.since = self._clock.seconds()", "pass"),
         ],
     },
 }

@@ -1,0 +1,429 @@
+"""
+Tests for what the pool does when something raises that nobody expected: it costs the
+connection that it is about and the child that has it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import fail, succeed
+
+from tests.unit.cases import Case
+from tests.unit.fakes import (
+    NO_PID,
+    FakeConnection,
+    RecordingProtocol,
+    World,
+    channel_of,
+    pass_time,
+    process_of,
+)
+from twisted_fork.places.connection import Connection
+from twisted_fork.pool import children, pool
+from twisted_fork.pool.child import Child, State
+from twisted_fork.pool.deadlines import end_group
+from twisted_fork.pool.launcher import Impossible
+from twisted_fork.wire import messages
+
+
+class Unexpected(BaseException):
+    """Nobody expects it, and it is not even an Exception."""
+
+
+def raising(*arguments: object, **named: object) -> Any:
+    """In the place of a function."""
+    raise Unexpected
+
+
+class Once:
+    """In the place of a function: raises the first time, then calls it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.raised = False
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if not self.raised:
+            self.raised = True
+            raise Unexpected
+        return self.function(*arguments, **named)
+
+
+class FaultCase(Case):
+    """A pool among fakes, whose children are in no groups."""
+
+    def setUp(self) -> None:
+        self.groups: list[tuple[int, int]] = []
+        self.patch(os, "killpg", lambda *which: self.groups.append(which))
+        self.world = World(connections_per_child=2)
+
+    def serving(self) -> tuple[Child, FakeConnection]:
+        """A child that serves a connection."""
+        connection = self.world.connect()
+        child = self.world.launcher.launched[-1]
+        self.world.live(child)
+        self.assertIs(child.state, State.SERVING)
+        return child, connection
+
+    def fault(self, child: Child) -> None:
+        try:
+            raising()
+        except Unexpected:
+            self.world.pool.fault(child)
+
+    def abandon(self, connection: FakeConnection) -> None:
+        try:
+            raising()
+        except Unexpected:
+            self.world.pool.abandon(connection)
+
+    def assertOver(self, connection: FakeConnection) -> None:
+        """It is closed, and counts for its source no more."""
+        self.assertTrue(connection.closed)
+        self.assertEqual(self.world.pool.places.sources.alive(connection.source), 0)
+
+    def next_call(self) -> float:
+        """Seconds until then."""
+        clock = self.world.clock
+        return min(call.getTime() for call in clock.getDelayedCalls()) - clock.seconds()
+
+    def faults(self) -> list[str]:
+        """The lines that say so."""
+        return [line for line in self.world.lines if "Unexpected" in line]
+
+
+class ChildFaultTests(FaultCase):
+    """What becomes of a child and its connection."""
+
+    def test_it_is_killed_with_its_group_and_its_connection_is_closed(self) -> None:
+        child, connection = self.serving()
+        channel = channel_of(child)
+        self.fault(child)
+        self.assertOver(connection)
+        self.assertEqual((child.state, child.connection), (State.LEAVING, None))
+        self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)])
+        self.assertEqual(process_of(child).signals, ["KILL"])
+        self.assertTrue(channel.closed)
+        self.assertIn(f"peer={connection.peer}", self.faults()[0])
+        self.assertIn(f"pid={child.pid}", self.faults()[0])
+        self.assertEqual(self.world.pool.places.taken, 0)
+        self.world.end(child, signal.SIGKILL)
+        self.assertEqual(len(self.world.pool.children), 0)
+
+    def test_its_time_limits_end_with_its_connection(self) -> None:
+        self.world = World(session_timeout=10.0)
+        child, _ = self.serving()
+        self.assertIsNotNone(child.deadline)
+        self.fault(child)
+        self.assertIsNone(child.deadline)
+
+    def test_it_is_killed_again_if_it_does_not_go(self) -> None:
+        child, _ = self.serving()
+        pass_time(self.world.clock, 100)
+        self.fault(child)
+        pass_time(self.world.clock, 4.9)
+        self.assertEqual(len(self.groups), 1)
+        pass_time(self.world.clock, 0.2)
+        self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)] * 2)
+
+    def test_it_has_its_own_five_seconds_to_go(self) -> None:
+        pass_time(self.world.clock, 100)
+        child, _ = self.serving()
+        pass_time(self.world.clock, 3)
+        self.fault(child)
+        pass_time(self.world.clock, 4.9)
+        self.assertEqual(len(self.groups), 1)
+        pass_time(self.world.clock, 2.2)
+        self.assertEqual(len(self.groups), 2, "at the second look")
+
+    def test_those_who_wait_are_placed_soon(self) -> None:
+        world = self.world = World(max_children=1)
+        child, _ = self.serving()
+        world.launcher.is_ready = False
+        waiting = world.connect()
+        world.launcher.is_ready = True
+        self.fault(child)
+        self.assertEqual(len(world.launcher.launched), 1, "not in the midst of a fault")
+        self.assertEqual(self.next_call(), 0)
+        world.clock.advance(0)
+        self.assertIs(world.launcher.launched[-1].connection, waiting)
+
+    def test_one_that_is_still_expected_is_killed_as_soon_as_it_lives(self) -> None:
+        world = self.world
+        connection = world.connect()
+        (child,) = world.launcher.launched
+        self.fault(child)
+        self.assertOver(connection)
+        self.assertEqual((list(world.pool.children), child.state), ([child], State.LEAVING))
+        world.live(child, took=False)
+        self.assertEqual(process_of(child).signals, ["KILL"])
+        self.assertEqual(len(world.lines), 1, "that it lives is no other fault")
+        world.end(child, signal.SIGKILL)
+        self.assertEqual(len(world.pool.children), 0)
+
+    def test_one_that_nobody_will_hear_of_is_forgotten(self) -> None:
+        world = self.world
+        world.connect()
+        child = world.launcher.launched.pop()
+        self.fault(child)
+        self.assertEqual(len(world.pool.children), 0)
+        self.assertEqual(self.groups, [])
+
+    def test_one_that_has_a_pid_but_no_process_yet_is_buried(self) -> None:
+        buried: list[tuple[object, int]] = []
+        self.patch(children, "bury", lambda clock, pid: buried.append((clock, pid)))
+        self.world.connect()
+        child = self.world.launcher.launched.pop()
+        child.pid = NO_PID
+        self.fault(child)
+        self.assertEqual(buried, [(self.world.clock, NO_PID)])
+
+    def test_whoever_has_a_process_or_no_pid_is_not(self) -> None:
+        self.patch(children, "bury", raising)
+        child, _ = self.serving()
+        self.fault(child)
+        self.world.connect()
+        self.fault(self.world.launcher.launched[-1])
+        self.assertEqual(len(self.faults()), 2)
+
+    def test_one_that_has_ended_is_forgotten(self) -> None:
+        child, connection = self.serving()
+        process_of(child).over = True
+        self.fault(child)
+        self.assertOver(connection)
+        self.assertEqual((len(self.world.pool.children), self.groups), (0, []))
+
+    def test_the_last_one_does_not_keep_the_pool_from_its_end(self) -> None:
+        self.world.connect()
+        child = self.world.launcher.launched.pop()
+        stopped = self.world.pool.stop()
+        assert self.world.launcher.stopped is not None
+        self.world.launcher.stopped.callback(None)
+        self.assertNoResult(stopped)
+        self.fault(child)
+        self.successResultOf(stopped)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+
+class ConnectionFaultTests(FaultCase):
+    """What becomes of a connection and whoever has it."""
+
+    def test_one_that_is_not_yet_served_is_closed_and_its_place_is_free(self) -> None:
+        world = self.world = World(max_children=1)
+        connection = FakeConnection(1)
+        world.pool.places.reserve(connection)
+        self.assertFalse(world.pool.places.may_accept())
+        rooms = world.rooms
+        self.abandon(connection)
+        self.assertTrue(connection.closed)
+        self.assertIn(f"peer={connection.peer}", self.faults()[0])
+        self.assertEqual(world.pool.places.taken, 0)
+        self.assertEqual(self.next_call(), 0)
+        world.clock.advance(0)
+        self.assertEqual(world.rooms, rooms + 1, "others are let in")
+
+    def test_one_that_has_a_child_costs_that_and_no_other(self) -> None:
+        other, served = self.serving()
+        child, connection = self.serving()
+        self.abandon(connection)
+        self.assertEqual((connection.closed, served.closed), (True, True))
+        self.assertEqual((child.state, other.state), (State.LEAVING, State.SERVING))
+        self.assertEqual(self.groups, [(child.pid, signal.SIGKILL)])
+        self.assertEqual(self.world.pool.places.sources.alive(connection.source), 1)
+
+    def test_one_whose_child_nobody_will_hear_of_costs_no_other(self) -> None:
+        connection = self.world.connect()
+        self.world.launcher.launched.pop()
+        self.world.connect()
+        self.abandon(connection)
+        self.assertTrue(connection.closed)
+        self.assertEqual(list(self.world.pool.children), self.world.launcher.launched)
+
+    def test_one_that_waits_waits_no_more(self) -> None:
+        self.world.launcher.is_ready = False
+        first, second = self.world.connect(), self.world.connect()
+        self.abandon(first)
+        self.assertTrue(first.closed)
+        self.assertEqual(len(self.world.pool.places.waiting), 1)
+        self.world.launcher.is_ready = True
+        self.world.pool.launcher_changed()
+        self.assertIs(self.world.launcher.launched[0].connection, second)
+
+
+class PlacingFaultTests(FaultCase):
+    """On the way of a connection to a child."""
+
+    def test_a_spare_that_cannot_be_given_one_for_whatever_reason_is_lost_with_it(self) -> None:
+        child = self.world.spare()
+        self.patch(FakeConnection, "details", raising)
+        connection = self.world.connect()
+        self.assertOver(connection)
+        self.assertEqual(process_of(child).signals, ["KILL"])
+        self.assertEqual((child.state, len(self.faults())), (State.LEAVING, 1))
+
+    def test_one_that_was_to_wait_for_a_better_time_is_closed_and_waits_no_more(self) -> None:
+        world = self.world
+        spare = world.spare()
+        channel_of(spare).error = OSError(errno.ETOOMANYREFS, "full")
+        take_back = world.pool.placement._take_back
+
+        def raises_at_its_end(child: Child, connection: Connection) -> None:
+            take_back(child, connection)
+            raise Unexpected
+
+        self.patch(world.pool.placement, "_take_back", raises_at_its_end)
+        connection = world.connect()
+        self.assertTrue(connection.closed)
+        self.assertEqual(len(world.pool.places.waiting), 0)
+
+    def test_so_is_a_connection_that_could_not_even_be_noted(self) -> None:
+        child = self.world.spare()
+        self.patch(Child, "given", raising)
+        self.assertOver(self.world.connect())
+        self.assertIs(child.state, State.LEAVING)
+
+    def test_a_launcher_that_raises_costs_the_connection(self) -> None:
+        self.patch(self.world.launcher, "launch", raising)
+        connection = self.world.connect()
+        self.assertOver(connection)
+        self.assertEqual((len(self.world.pool.children), len(self.faults())), (0, 1))
+
+    def test_a_child_that_could_not_be_noted_costs_the_connection(self) -> None:
+        self.patch(Child, "given", raising)
+        self.assertOver(self.world.connect())
+        self.assertEqual(len(self.world.pool.children), 0)
+
+    def test_a_spare_that_raises_costs_nothing_else(self) -> None:
+        self.patch(self.world.launcher, "launch", raising)
+        self.world.pool.placement.launch(None)
+        self.assertEqual((len(self.world.pool.children), len(self.faults())), (0, 1))
+
+    def test_a_connection_for_which_no_child_can_be_made_is_refused_with_the_reason(self) -> None:
+        def impossible(child: Child) -> None:
+            raise Impossible("such a thing does not exist")
+
+        self.patch(self.world.launcher, "launch", impossible)
+        connection = self.world.connect()
+        self.assertOver(connection)
+        self.assertEqual(len(self.world.pool.children), 0)
+        told = f"connection refused peer={connection.peer} reason='such a thing does not exist'"
+        self.assertEqual(self.world.lines, [told])
+
+    def test_one_of_those_who_wait_costs_no_other(self) -> None:
+        world = self.world
+        world.launcher.is_ready = False
+        first, second = world.connect(), world.connect()
+        world.launcher.is_ready = True
+        self.patch(world.pool.placement, "place", Once(world.pool.placement.place))
+        world.pool.launcher_changed()
+        self.assertTrue(first.closed)
+        self.assertEqual([c.connection for c in world.launcher.launched], [second])
+
+    def test_others_are_let_in_though_that_raised_once(self) -> None:
+        world = self.world = World(max_children=1)
+        child, _ = self.serving()
+        self.assertFalse(world.pool.places.may_accept())
+        rooms = world.rooms
+        self.patch(world.pool.places, "_room", Once(world._room))
+        world.end(child)
+        self.assertEqual((world.rooms, len(self.faults())), (rooms, 1))
+        world.clock.advance(0)
+        self.assertEqual(world.rooms, rooms + 1)
+
+
+class TellingFaultTests(FaultCase):
+    """When a child lives, says something, or has ended."""
+
+    def test_one_that_comes_to_life_is_lost(self) -> None:
+        self.world.pool.placement.launch(None)
+        (child,) = self.world.launcher.launched
+        self.patch(self.world.pool.children, "becomes_idle", raising)
+        self.world.live(child)
+        self.assertEqual((child.state, process_of(child).signals), (State.LEAVING, ["KILL"]))
+
+    def test_one_that_says_something_is_lost(self) -> None:
+        child, connection = self.serving()
+        self.patch(self.world.pool, "_ready", raising)
+        self.world.says(child, messages.READY)
+        self.assertOver(connection)
+        self.assertIs(child.state, State.LEAVING)
+        self.assertIn("Unexpected", self.faults()[0])
+
+    def test_one_that_has_ended_is_forgotten_with_its_connection(self) -> None:
+        child, connection = self.serving()
+        self.patch(self.world.pool, "_ended", raising)
+        self.world.end(child)
+        self.assertOver(connection)
+        self.assertEqual(len(self.world.pool.children), 0)
+
+    def test_whose_end_is_told_twice_has_ended_once(self) -> None:
+        child, _ = self.serving()
+        self.world.end(child)
+        lines = list(self.world.lines)
+        self.world.end(child)
+        self.assertEqual(self.world.lines, lines)
+
+    def test_whatever_a_protocol_raises_is_logged_and_harms_nothing(self) -> None:
+        class Failing(RecordingProtocol):
+            def connectionMade(self) -> None:
+                raise Unexpected
+
+            def connection_taken(self, peer: str) -> None:
+                raise Unexpected
+
+            def message_received(self, message: bytes) -> None:
+                raise Unexpected
+
+        self.world = World(protocol=Failing)
+        child, connection = self.serving()
+        self.world.says(child, messages.TELL, b"hello")
+        self.assertEqual(process_of(child).signals, [])
+        self.assertEqual(self.world.lines.count("ChildProtocol raised"), 3)
+        self.world.end(child)
+        self.assertIn(f"child ended peer={connection.peer}", self.world.lines[-1])
+
+
+class StoppingFaultTests(FaultCase):
+    """When all are signalled, let go or given up, one that raises costs no other."""
+
+    def test_whoever_cannot_be_signalled_is_lost(self) -> None:
+        (first, closed), (second, _) = self.serving(), self.serving()
+        self.patch(pool, "end_group", Once(end_group))
+        self.assertEqual(self.world.pool.signal("TERM"), 2)
+        self.assertEqual((closed.closed, first.state), (True, State.LEAVING))
+        self.assertEqual(second.state, State.SERVING)
+        self.assertIn((second.pid, signal.SIGTERM), self.groups)
+
+    def test_whoever_cannot_be_let_go_is_lost(self) -> None:
+        first, second = self.world.spare(), self.world.spare()
+        self.patch(self.world.pool.children, "dismiss", Once(self.world.pool.children.dismiss))
+        self.world.pool.stop()
+        self.assertEqual((first.state, second.state), (State.LEAVING, State.LEAVING))
+        self.assertEqual(process_of(first).signals, ["KILL"])
+        self.assertEqual(process_of(second).signals, [])
+
+    def test_a_connection_that_cannot_be_given_up_is_closed_all_the_same(self) -> None:
+        self.world.launcher.is_ready = False
+        connections = [self.world.connect() for _ in range(3)]
+        self.patch(self.world.pool.places, "give_up", Once(self.world.pool.places.give_up))
+        self.world.pool.stop()
+        for connection in connections:
+            self.assertOver(connection)
+        self.assertEqual(len(self.faults()), 1)
+        refused = [line for line in self.world.lines if "shutting down" in line]
+        self.assertEqual(len(refused), 2)
+
+    def test_a_launcher_that_cannot_stop_is_killed(self) -> None:
+        for stop in (lambda: fail(ZeroDivisionError()), lambda: succeed(1 // 0)):
+            self.setUp()
+            killed: list[bool] = []
+            self.patch(self.world.launcher, "stop", stop)
+            self.patch(self.world.launcher, "kill", lambda killed=killed: killed.append(True))
+            self.successResultOf(self.world.pool.stop())
+            self.assertEqual(killed, [True])
+            self.assertIn("ZeroDivisionError", self.world.lines[-1])
