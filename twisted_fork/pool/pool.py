@@ -309,6 +309,7 @@ class Pool:
 
     def _repair(self) -> None:
         """A fault has interrupted something: what there is to do is done in the next turn."""
+        self.children.changed = True
         self._after_fault.arm(0)
         self._look_whether_empty()
 

@@ -61,14 +61,13 @@ class Upkeep:
     def look_after(self) -> None:
         """How many wait, or will, has changed."""
         children = self._children
-        children.changed = False
-        if self._places.closed or self._refill.armed:
-            return
-        due = spares_due(self._settings, children.idle, children.ordered)
-        if due > 0 and not self._crashes.armed:
-            self._refill.arm(self._delay)
-        elif due < 0:
-            self._trim.arm(_SURPLUS)
+        if not self._places.closed and not self._refill.armed:
+            due = spares_due(self._settings, children.idle, children.ordered)
+            if due > 0 and not self._crashes.armed:
+                self._refill.arm(self._delay)
+            elif due < 0:
+                self._trim.arm(_SURPLUS)
+        children.changed = False  # the last, so that it is all done again if something raises
 
     def idle_child_ended(self) -> None:
         """One that waited has died: order others with a growing delay."""
