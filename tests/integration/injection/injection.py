@@ -31,9 +31,9 @@ ENTRY, RETURN = "entry", "return"
 LEFT_OUT = {
     (ENTRY, "later.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
     " again when the rest raises; it does nothing else",
-    (ENTRY, "signals.py", "_signalled"): "the signal is lost before anything was done with it; the"
+    (ENTRY, "command/signals.py", "_signalled"): "the signal is lost before anything was done with it; the"
     " next one stops the server",
-    (ENTRY, "signals.py", "_act"): "likewise",
+    (ENTRY, "command/signals.py", "_act"): "likewise",
     (ENTRY, "service.py", "stopService"): "Twisted calls it once, and it is the stop",
 }
 """What the guard itself consists of, and cannot raise without a loss."""
