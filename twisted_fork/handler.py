@@ -17,6 +17,7 @@ from typing import Any
 from twisted_fork import kinds
 from twisted_fork.launchers import limits
 from twisted_fork.settings import Settings
+from twisted_fork.wire.orders import EchoOrder, ImportOrder, ProgramOrder
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
 
@@ -37,8 +38,8 @@ class Echo:
 
     reusable = True
 
-    def order(self) -> dict[str, Any]:
-        """What a template is told: plain values."""
+    def order(self) -> EchoOrder:
+        """What a template is told."""
         return {"kind": "echo", "print": self.print}
 
 
@@ -78,10 +79,10 @@ class Imported:
             )
         return cls(module, name)
 
-    def order(self) -> dict[str, Any]:
-        """What a template is told: plain values."""
-        where = "file" if self.script else "module"
-        return {"kind": "import", where: self.module, "name": self.name}
+    def order(self) -> ImportOrder:
+        """What a template is told."""
+        script, name = self.script, self.name
+        return {"kind": "import", "module": self.module, "script": script, "name": name}
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ class Program:
         plain = self.chdir is None and settings.tls_certificate is None
         return plain and limits.order(settings) is None
 
-    def order(self) -> dict[str, Any]:
+    def order(self) -> ProgramOrder:
         """
-        What a template is told: plain values.
+        What a template is told.
 
         :raises InvalidHandler: the program has vanished.
         """
@@ -143,10 +144,10 @@ class Program:
         return {
             "kind": "program",
             "path": os.path.abspath(found),
-            "argv": list(self.argv),
+            "argv": [os.fspath(each) for each in self.argv],
             "env": dict(self.env),
             "clear": self.clear_env,
-            "chdir": self.chdir,
+            "chdir": None if self.chdir is None else os.fspath(self.chdir),
         }
 
 

@@ -37,6 +37,7 @@ from twisted_fork.pool.drain import Drain
 from twisted_fork.pool.launcher import Launcher
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.wire.orders import Orders
 
 __all__ = ["ChildInfo", "ForkingService"]
 
@@ -116,7 +117,7 @@ class ForkingService(Service):
         self._handler = handler_from(handler)
         self._protocol = protocol_from(protocol)
         self._journal = Journal(self.settings.quiet)
-        self._orders: dict[str, Any] | None = None
+        self._orders: Orders | None = None
         self._ports: list[Port] = []
         self._stderr: StandardError | None = None
         self._watcher: Watcher | None = None
@@ -160,7 +161,7 @@ class ForkingService(Service):
             if child.pid is not None and child.state in _SHOWN
         ]
 
-    def _new_orders(self, uid: int | None = None) -> dict[str, Any]:
+    def _new_orders(self, uid: int | None = None) -> Orders:
         known = {} if self._orders is None else {"clone": self._orders["clone"]}
         return interpreter.orders(
             self._handler, self.settings, self._protocol.listens(), uid, **known

@@ -37,6 +37,7 @@ from twisted_fork.pool.child import Child, ChildProtocol
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 NO_PID = 5_000_000
 """More than the kernel gives to any process, so no real one can be meant."""
@@ -260,7 +261,7 @@ class FakeLauncher:
     def stuck(self, child: Child, seconds: float) -> None:
         self.stuck_ones.append((child, seconds))
 
-    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+    def reload(self, orders: Orders) -> Deferred[bool]:
         raise NotImplementedError
 
     def reload_failed(self, status: str) -> None:

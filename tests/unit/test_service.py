@@ -228,7 +228,9 @@ class StartingTests(ServiceCase):
         service.startService()
         message = messages.receive(self.channel())
         assert message is not None
-        self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"checked")
+        tls = start.orders_in(message)["tls"]
+        assert tls is not None
+        self.assertEqual(tls["certificate"][1], b"checked")
 
     def test_the_call_that_the_check_has_found_is_the_one_to_fork_with(self) -> None:
         def found(orders: dict[str, Any], *arguments: object) -> None:

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from twisted_fork.wire.orders import Details
+
 __all__ = ["ConnectionInfo", "connection", "plain", "tell"]
 
 _IN_USE = "the handler runs in a child only: nothing is being served here"
@@ -35,7 +37,7 @@ class ConnectionInfo:
 
     __slots__ = ("_local", "_socket", "extras", "number", "peer")
 
-    def __init__(self, socket: _socket.socket | None, details: tuple[Any, ...]) -> None:
+    def __init__(self, socket: _socket.socket | None, details: Details) -> None:
         _family, self.peer, self._local, self.number, extras = details
         self._socket = socket
         self.extras: dict[int, bytes] = extras or {}

@@ -17,7 +17,9 @@ from twisted_fork.inside.handlers.importing import BadHandler
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from twisted_fork.wire.orders import Certificates, HandlerOrder, Orders
 
 __all__ = ["main"]
 
@@ -35,7 +37,7 @@ def main() -> NoReturn:
     # where nothing that a handler prints when it is imported arrives
     answer = os.dup(1)
     os.dup2(2, 1)
-    orders = marshal.loads(sys.stdin.buffer.read())
+    orders: Orders = marshal.loads(sys.stdin.buffer.read())
     sys.path[:] = orders["path"]
     call = "clone3"
     if orders["launcher"] == "fork":
@@ -43,7 +45,7 @@ def main() -> NoReturn:
             call = sibling.Cloner().probe()
         except (sibling.Unsupported, OSError) as failure:
             _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
-    for path, _contents in filter(None, (orders["tls"] or {}).values()):
+    for path in _files(orders["tls"]):
         # a reload will have to read them as whom we are
         try:
             open(path, "rb").close()
@@ -62,18 +64,24 @@ def main() -> NoReturn:
     worker.exit_now(0)
 
 
-def _require_shape(order: dict[str, Any]) -> None:
+def _files(tls: Certificates | None) -> list[str]:
+    if tls is None:
+        return []
+    files = (tls["certificate"], tls["key"], tls["client_ca"])
+    return [file[0] for file in files if file is not None]
+
+
+def _require_shape(order: HandlerOrder) -> None:
     if order["kind"] == "import":
         handler = importing.resolve(order)
         kind = importing.kind_of(handler)
 
         from twisted_fork.inside import shape
 
-        where = order.get("file") or order["module"]
-        shape.require_shape(handler, kind, f"{where}:{order['name']}")
+        shape.require_shape(handler, kind, f"{order['module']}:{order['name']}")
 
 
-def _require_program(order: dict[str, Any], work: worker.Work) -> None:
+def _require_program(order: HandlerOrder, work: worker.Work) -> None:
     if order["kind"] == "program":
         from twisted_fork.inside import trial
 

@@ -12,7 +12,8 @@ import resource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from twisted_fork.wire.orders import Limits, Resource
 
 __all__ = ["apply", "leave_keyring"]
 
@@ -38,7 +39,7 @@ _SYS_KEYCTL = {
 _NO_KEYRINGS = (errno.ENOSYS, errno.EPERM)
 """The kernel has none; or a seccomp filter denies keyctl(2), to children too."""
 
-_RESOURCES = {
+_RESOURCES: dict[Resource, int] = {
     "cpu_seconds": resource.RLIMIT_CPU,
     "memory": resource.RLIMIT_AS,
     "open_files": resource.RLIMIT_NOFILE,
@@ -48,7 +49,7 @@ _RESOURCES = {
 """See getrlimit(2)."""
 
 
-def apply(limits: dict[str, Any]) -> None:
+def apply(limits: Limits) -> None:
     """
     Apply *limits*, for good; the order matters, since some take privileges that others
     give up.

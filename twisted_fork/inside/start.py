@@ -14,7 +14,7 @@ from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from twisted_fork.wire.orders import Orders
 
 __all__ = ["CHANNEL", "orders_in", "receive_orders"]
 
@@ -26,7 +26,7 @@ EAGER_BINDING = "LD_BIND_NOW"
 fork and not in every child anew (ld.so(8)); nobody else shall inherit it."""
 
 
-def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
+def receive_orders() -> tuple[_socket.socket, Orders]:
     """
     Take the channel, receive the orders, and apply what they say about the process
     itself: a session of its own, hence no controlling terminal, and where modules are
@@ -47,9 +47,9 @@ def receive_orders() -> tuple[_socket.socket, dict[str, Any]]:
     return channel, orders
 
 
-def orders_in(message: messages.Message) -> dict[str, Any]:
+def orders_in(message: messages.Message) -> Orders:
     """The orders that came with *message*."""
     with open(message.descriptors[0], "rb") as file:
         file.seek(0)
-        orders: dict[str, Any] = marshal.load(file)
+        orders: Orders = marshal.load(file)
     return orders

@@ -19,7 +19,9 @@ from twisted_fork.inside.handlers import program
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from twisted_fork.wire.orders import ProgramOrder
 
 __all__ = ["complaint"]
 
@@ -30,7 +32,7 @@ _FIRST_LINE = 256
 """As much as the kernel reads of a script's first line."""
 
 
-def complaint(order: dict[str, Any], limit: Callable[[], None] | None) -> str | None:
+def complaint(order: ProgramOrder, limit: Callable[[], None] | None) -> str | None:
     """
     Why a child could not become the program, in one line; None if it could, or if that
     cannot be known here.
@@ -67,7 +69,7 @@ def complaint(order: dict[str, Any], limit: Callable[[], None] | None) -> str | 
 
 
 def _become(
-    order: dict[str, Any],
+    order: ProgramOrder,
     limit: Callable[[], None] | None,
     writing: int,
     connection: int,
@@ -96,7 +98,7 @@ def _become(
         os._exit(0)
 
 
-def _of_program(order: dict[str, Any], number: int) -> str:
+def _of_program(order: ProgramOrder, number: int) -> str:
     name = order["argv"][0]
     if number == errno.ENOEXEC:
         return (

@@ -17,14 +17,18 @@ from twisted_fork.wire import messages
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from twisted_fork.wire.orders import Details, Limits, Orders
 
 __all__ = ["Work", "exit_now", "live", "rehearse", "report", "say", "say_ready"]
 
 _INSIDE = __file__.rpartition("/")[0]
 
-REHEARSAL = messages.marshalled((int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None))
-"""What is told about a connection in a rehearsal: as accepted.Connection.details."""
+_NOBODY: Details = (int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None)
+
+REHEARSAL = messages.marshalled(_NOBODY)
+"""What is told about a connection in a rehearsal."""
 
 _TAKEN = messages.pack(messages.TAKEN)
 
@@ -45,7 +49,7 @@ class Work:
 
     __slots__ = ("accounts", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")
 
-    def __init__(self, orders: dict[str, Any]) -> None:
+    def __init__(self, orders: Orders) -> None:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
         self.accounts: bool = orders["accounts"]
@@ -53,7 +57,7 @@ class Work:
         self.limit = _limiting(orders["limits"])
 
 
-def _limiting(limits: dict[str, Any] | None) -> Callable[[], None] | None:
+def _limiting(limits: Limits | None) -> Callable[[], None] | None:
     """What applies *limits* to a child."""
     if limits is None:
         return None

@@ -18,6 +18,7 @@ from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Later
 from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.wire.orders import Orders
 
 __all__ = ["Check"]
 
@@ -39,7 +40,7 @@ class Check:
         clock: IReactorTime,
         watcher: Watching,
         starter: Starter,
-        orders: dict[str, Any],
+        orders: Orders,
         over: Callable[[str | None], object],
     ) -> None:
         self._over = over

@@ -31,6 +31,7 @@ from twisted_fork.kernel.watcher import Watching
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child
 from twisted_fork.pool.launcher import Impossible
+from twisted_fork.wire.orders import Orders
 
 if TYPE_CHECKING:
     from twisted_fork.pool.pool import Pool
@@ -128,7 +129,7 @@ class ExecLauncher:
     def stuck(self, child: Child, seconds: float) -> None:
         """Cannot be: a program lives as soon as it is launched."""
 
-    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+    def reload(self, orders: Orders) -> Deferred[bool]:
         """Programs are executed as they are on the disk, always."""
         self._pool.journal.nothing_to_reload()
         return succeed(True)

@@ -25,6 +25,7 @@ from twisted_fork.later import Backoff, Later
 from twisted_fork.launchers.interpreter import PATIENCE, Starter, give_orders, too_late
 from twisted_fork.pool.child import Child
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 if TYPE_CHECKING:
     from twisted_fork.pool.pool import Pool
@@ -53,7 +54,7 @@ class _Template:
         by their tickets.
     """
 
-    def __init__(self, orders: dict[str, Any]) -> None:
+    def __init__(self, orders: Orders) -> None:
         self.orders = orders
         self.requests: dict[int, Child] = {}
         self.ready = False
@@ -93,7 +94,7 @@ class ForkLauncher:
         reactor: Any,
         watcher: Watching,
         journal: Journal,
-        orders: dict[str, Any],
+        orders: Orders,
         starter: Starter,
     ) -> None:
         self._reactor = reactor
@@ -174,7 +175,7 @@ class ForkLauncher:
                     self._journal.template_stuck(template.pid, seconds)
                     template.kill()
 
-    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+    def reload(self, orders: Orders) -> Deferred[bool]:
         try:
             self._candidate = self._start_template(orders)
         except OSError as failure:
@@ -256,7 +257,7 @@ class ForkLauncher:
         if self._stopped is not None and not self._templates and not self._stopped.called:
             self._stopped.callback(None)
 
-    def _start_template(self, orders: dict[str, Any]) -> _Template:
+    def _start_template(self, orders: Orders) -> _Template:
         """
         :returns: the template, which is not ready yet.
         :raises OSError: it cannot be started just now.

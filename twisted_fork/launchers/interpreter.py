@@ -27,6 +27,7 @@ from twisted_fork.launchers import limits
 from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.wire import messages
 from twisted_fork.wire.calls import memory_file
+from twisted_fork.wire.orders import Certificates, Orders, PemFile
 
 __all__ = [
     "PATIENCE",
@@ -45,8 +46,6 @@ PATIENCE = 60.0
 _CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
 """What a check writes when it has found nothing wrong, and nothing else: which call forks
 children here."""
-
-_TLS_FILES = ("certificate", "key", "client_ca")
 
 _INSIDE = os.path.dirname(inside.__file__)
 
@@ -157,7 +156,7 @@ def _ended(stream: Stream, ended: Callable[[Failure], object], reason: Failure) 
     ended(reason)
 
 
-def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[str, Any]) -> None:
+def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: Orders) -> None:
     """
     Tell a process that is being started what it is to do, see orders.
 
@@ -170,7 +169,7 @@ def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: dict[s
         send(messages.pack(messages.ORDERS), (file.fileno(),))
 
 
-def orders_file(orders: dict[str, Any]) -> BinaryIO:
+def orders_file(orders: Orders) -> BinaryIO:
     """
     Write orders into a file that is nowhere but in memory, to be read from its beginning.
 
@@ -187,7 +186,7 @@ def orders_file(orders: dict[str, Any]) -> BinaryIO:
     return file
 
 
-def check(orders: dict[str, Any], uid: int | None = None, gid: int | None = None) -> str | None:
+def check(orders: Orders, uid: int | None = None, gid: int | None = None) -> str | None:
     """
     Look in a process of its own, and wait for it, whether a template with these orders
     could work here: whether it can fork, and load its handler.  Which call it has to fork
@@ -268,7 +267,7 @@ def orders(
     listened_to: bool,
     uid: int | None = None,
     clone: str = "clone3",
-) -> dict[str, Any]:
+) -> Orders:
     """
     What a template or a spawned child is told, once: plain values.
 
@@ -288,12 +287,22 @@ def orders(
         "limits": limits.order(settings, uid),
         "listened_to": listened_to,
         "path": list(sys.path),
-        "tls": settings.tls_certificate
-        and {name: _contents(settings, f"tls_{name}") for name in _TLS_FILES},
+        "tls": _certificates(settings),
     }
 
 
-def _contents(settings: Settings, name: str) -> tuple[str, bytes] | None:
+def _certificates(settings: Settings) -> Certificates | None:
+    certificate = _contents(settings, "tls_certificate")
+    if certificate is None:
+        return None
+    return {
+        "certificate": certificate,
+        "key": _contents(settings, "tls_key"),
+        "client_ca": _contents(settings, "tls_client_ca"),
+    }
+
+
+def _contents(settings: Settings, name: str) -> PemFile | None:
     """Path and contents of the file of a setting.  The contents, because children that are
     started later shall have what was found to be right, not what the disk has then."""
     path = getattr(settings, name)

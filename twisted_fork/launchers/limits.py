@@ -9,15 +9,13 @@ import grp
 import os
 import pwd
 import resource
-from typing import Any
 
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.wire.orders import Limits, Resource
 
 __all__ = ["order"]
 
-_IN_CHILD = ("cpu_seconds", "memory", "open_files", "processes", "file_size", "nice", "umask")
-
-_HARD = {
+_HARD: dict[Resource, int] = {
     "cpu_seconds": resource.RLIMIT_CPU,
     "memory": resource.RLIMIT_AS,
     "open_files": resource.RLIMIT_NOFILE,
@@ -27,16 +25,26 @@ _HARD = {
 """Those whose hard limit somebody may have lowered for us."""
 
 
-def order(settings: Settings, uid: int | None = None) -> dict[str, Any] | None:
+def order(settings: Settings, uid: int | None = None) -> Limits | None:
     """
     What children are told about their limits: plain values; None if there are none.
 
     :param uid: who the reactor process will be; by default who it is.
     :raises InvalidSetting: one of them cannot be applied.
     """
-    told = {name: getattr(settings, name) for name in _IN_CHILD}
-    told["uid"], told["gid"] = _identity(settings, os.geteuid() if uid is None else uid)
-    told["no_new_privs"] = settings.no_new_privs or settings.user is not None
+    user, group = _identity(settings, os.geteuid() if uid is None else uid)
+    told: Limits = {
+        "cpu_seconds": settings.cpu_seconds,
+        "memory": settings.memory,
+        "open_files": settings.open_files,
+        "processes": settings.processes,
+        "file_size": settings.file_size,
+        "nice": settings.nice,
+        "umask": settings.umask,
+        "uid": user,
+        "gid": group,
+        "no_new_privs": settings.no_new_privs or settings.user is not None,
+    }
     if all(value is None or value is False for value in told.values()):
         return None
     _require_possible(told, os.geteuid() if uid is None else uid)
@@ -67,14 +75,14 @@ def _identity(settings: Settings, uid: int) -> tuple[int | None, int | None]:
     return user, group
 
 
-def _require_possible(told: dict[str, Any], uid: int) -> None:
+def _require_possible(told: Limits, uid: int) -> None:
     if uid == 0:
         return
     for name, kind in _HARD.items():
-        hard = resource.getrlimit(kind)[1]
-        if told[name] is not None and hard != resource.RLIM_INFINITY and told[name] > hard:
+        hard, asked = resource.getrlimit(kind)[1], told[name]
+        if asked is not None and hard != resource.RLIM_INFINITY and asked > hard:
             raise InvalidSetting(
-                f"--{name.replace('_', '-')} cannot be {told[name]}: the system allows {hard}"
+                f"--{name.replace('_', '-')} cannot be {asked}: the system allows {hard}"
             )
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     if told["nice"] is not None and told["nice"] < nice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +23,7 @@ from twisted_fork.launchers.check import Check
 from twisted_fork.launchers.interpreter import Starter
 from twisted_fork.pool.child import Child
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 if TYPE_CHECKING:
     from twisted_fork.pool.pool import Pool
@@ -47,7 +48,7 @@ class SpawnLauncher:
         clock: IReactorTime,
         watcher: Watching,
         journal: Journal,
-        orders: dict[str, Any],
+        orders: Orders,
         starter: Starter,
     ) -> None:
         self._clock = clock
@@ -92,7 +93,7 @@ class SpawnLauncher:
             self._journal.child_stuck(child.pid, child.peer, seconds)
             child.kill()
 
-    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+    def reload(self, orders: Orders) -> Deferred[bool]:
         """Every new child loads its handler anyway; those that wait have the old one, and go
         if the new one can be loaded."""
         over: Deferred[bool] = Deferred()
@@ -104,7 +105,7 @@ class SpawnLauncher:
             return succeed(False)
         return over
 
-    def _checked(self, orders: dict[str, Any], over: Deferred[bool], wrong: str | None) -> None:
+    def _checked(self, orders: Orders, over: Deferred[bool], wrong: str | None) -> None:
         self._check = None
         well = wrong is None and self._stopped is None
         if well:

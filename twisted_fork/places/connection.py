@@ -4,6 +4,7 @@ An accepted connection, for as long as the reactor process holds its descriptor.
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import struct
@@ -11,7 +12,7 @@ from typing import Any
 
 from twisted_fork.inside.about import plain
 from twisted_fork.journal import printable
-from twisted_fork.wire.messages import marshalled
+from twisted_fork.wire.orders import Address, Details
 
 __all__ = ["Connection", "names"]
 
@@ -60,7 +61,7 @@ class Connection:
             address = plain(address)
         self.address = address
         self.peer, self.source = names(descriptor, address)
-        self.local: Any = None
+        self.local: Address | None = None
         self.number = 1
         self.counted = False
         self.extras: dict[int, bytes] | None = None
@@ -78,7 +79,8 @@ class Connection:
 
     def details(self) -> bytes:
         """What a child is told about the connection: plain values, marshalled."""
-        return marshalled((self.family, self.address, self.local, self.number, self.extras))
+        details: Details = (self.family, self.address, self.local, self.number, self.extras)
+        return marshal.dumps(details)
 
     def close(self) -> None:
         """Close the reactor process's descriptor; closing twice does no harm."""

@@ -99,10 +99,6 @@ class Places:
         """Keep none for it any more."""
         self._reserved.discard(connection)
 
-    def begins(self, connection: Connection) -> None:
-        """*connection* is to be served: it counts among those of its source."""
-        connection.number = self.sources.began(connection)
-
     def refuse(self, connection: Connection, reason: str) -> None:
         """*connection* is not to be served, and is over."""
         self._refusals.refused(connection.source, connection.peer, reason)

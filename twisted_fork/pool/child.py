@@ -27,8 +27,6 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 
 if TYPE_CHECKING:
-    from resource import struct_rusage
-
     from twisted_fork.kernel.channels import Channel
     from twisted_fork.kernel.processes import ForkedProcess
     from twisted_fork.kernel.traffic import Traffic
@@ -174,11 +172,6 @@ class Child:
         """It has a process, hence a pid, which it keeps when the process has ended."""
         self.process = process
         self.pid = process.pid
-
-    @property
-    def usage(self) -> struct_rusage | None:
-        """What its process has used, once that has ended, where it is known."""
-        return None if self.process is None else self.process.usage
 
     def given(self, connection: Connection) -> None:
         """It is to serve *connection*."""

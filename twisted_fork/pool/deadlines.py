@@ -144,7 +144,7 @@ def limit_of(child: Child, reason: Failure, settings: Settings) -> str | None:
 
 def _used_up(child: Child, cpu_seconds: int | None) -> bool:
     """Whether it had its CPU time: one that ignores SIGXCPU is killed a second later."""
-    usage = child.usage
+    usage = None if child.process is None else child.process.usage
     if cpu_seconds is None or usage is None:
         return False
     return usage.ru_utime + usage.ru_stime > cpu_seconds

@@ -4,13 +4,14 @@ What the pool asks of a launcher, whichever it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
 
 if TYPE_CHECKING:
     from twisted_fork.pool.child import Child
     from twisted_fork.pool.pool import Pool
+    from twisted_fork.wire.orders import Orders
 
 __all__ = ["Impossible", "Launcher"]
 
@@ -42,7 +43,7 @@ class Launcher(Protocol):
     def stuck(self, child: Child, seconds: float) -> None:
         """An ordered child has not come to life for so long: do something."""
 
-    def reload(self, orders: dict[str, Any]) -> Deferred[bool]:
+    def reload(self, orders: Orders) -> Deferred[bool]:
         """
         Use *orders*, and what is on the disk now, for the children to come; never called
         again before that is over.

@@ -94,7 +94,7 @@ class Pool:
     def serve(self, connection: Connection) -> None:
         """Give a connection to a child; if that is not possible just now, later."""
         self.upkeep.last = self._clock.seconds()
-        self.places.begins(connection)
+        connection.number = self.places.sources.began(connection)
         self.placement.place(connection)
         if self.children.changed:
             self.upkeep.look_after()

@@ -92,6 +92,11 @@ class Serving:
         """
         limit = limit_of(child, reason, self._settings)
         ending: Any = reason.value
+        amount = child.amount
+        if child.pid is not None and ending.signal is None and not self._settings.quiet:
+            # one that was killed has told nothing, but perhaps the kernel has, when its time
+            # was over
+            amount = self._told(child.pid) or amount
         if (ending.signal is not None or limit is not None) and not stopping:
             self._crashed(child.source)
         self._journal.ended(
@@ -99,14 +104,7 @@ class Serving:
             child.pid,
             status,
             self._clock.seconds() - child.since,
-            self._amount(child, ending.signal is not None),
-            child.usage,
+            amount,
+            None if child.process is None else child.process.usage,
             limit,
         )
-
-    def _amount(self, child: Child, killed: bool) -> tuple[int, int] | None:
-        """What went over the connection of a child that has ended.  One that was *killed* has
-        told nothing, but perhaps the kernel has, when its time was over."""
-        if self._settings.quiet or killed or child.pid is None:
-            return child.amount
-        return self._told(child.pid) or child.amount

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from twisted_fork.wire.orders import Details
+
 __all__ = [
     "ACCOUNT",
     "ACCOUNT_SIZE",
@@ -155,9 +157,10 @@ class Message:
         return self.data[_HEADER:]
 
     @property
-    def details(self) -> Any:
+    def details(self) -> Details:
         """The payload, unmarshalled; only for messages from the reactor process."""
-        return marshal.loads(self.data[_HEADER:])
+        details: Details = marshal.loads(self.data[_HEADER:])
+        return details
 
 
 def pack(kind: bytes, ticket: int = 0, number: int = 0, payload: bytes = b"") -> bytes:

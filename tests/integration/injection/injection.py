@@ -31,8 +31,11 @@ ENTRY, RETURN = "entry", "return"
 LEFT_OUT = {
     (ENTRY, "later.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
     " again when the rest raises; it does nothing else",
-    (ENTRY, "command/signals.py", "_signalled"): "the signal is lost before anything was done with it; the"
-    " next one stops the server",
+    (
+        ENTRY,
+        "command/signals.py",
+        "_signalled",
+    ): "the signal is lost before anything was done with it; the next one stops the server",
     (ENTRY, "command/signals.py", "_act"): "likewise",
     (ENTRY, "service.py", "stopService"): "Twisted calls it once, and it is the stop",
 }

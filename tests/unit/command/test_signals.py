@@ -220,4 +220,6 @@ class HangupTests(SignalCase):
         self.template_is_ready()
         message = messages.receive(self.channel())
         assert message is not None
-        self.assertEqual(start.orders_in(message)["tls"]["certificate"][1], b"b")
+        tls = start.orders_in(message)["tls"]
+        assert tls is not None
+        self.assertEqual(tls["certificate"][1], b"b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import twisted_fork
 from tests.unit.cases import Case
@@ -20,7 +21,7 @@ class AboutCase(Case):
         self.patch(about, "_listener", None)
 
 
-def info(local: object = ("192.0.2.9", 80), extras: object = None) -> ConnectionInfo:
+def info(local: Any = ("192.0.2.9", 80), extras: Any = None) -> ConnectionInfo:
     """A connection."""
     return ConnectionInfo(None, (socket.AF_INET, ("192.0.2.1", 5000), local, 3, extras))
 

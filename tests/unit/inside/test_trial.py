@@ -46,7 +46,8 @@ class TrialTests(Case):
 
     def complaint(self, path: str, limit: Any = None, **given: Any) -> str | None:
         """What is said of a program; nothing is left of having tried it."""
-        order = {"path": path, "argv": ["name"], "env": {}, "clear": False, "chdir": None, **given}
+        order: Any = {"path": path, "argv": ["name"], "env": {}, "clear": False, "chdir": None}
+        order.update(given)
         before = descriptors_before()
         said = trial.complaint(order, limit)
         self.assertEqual(os.listdir("/proc/self/fd"), before)

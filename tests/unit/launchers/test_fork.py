@@ -26,6 +26,7 @@ from twisted_fork.pool.child import Child, State
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 
 class ForkLauncherCase(Case):
@@ -101,7 +102,7 @@ class ForkLauncherCase(Case):
         self.say(channel, messages.READY, 0, process.pid)
         return channel
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> Orders:
         """The orders of the newest template."""
         message = messages.receive(self.template()[1])
         assert message is not None

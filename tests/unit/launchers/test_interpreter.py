@@ -27,6 +27,7 @@ from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.interpreter import verdict
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 
 def until_two_are_written(pids: Path) -> Callable[..., int]:
@@ -81,7 +82,7 @@ class OrdersTests(Case):
         self.certificate = Path(self.mktemp())
         self.certificate.write_bytes(b"first")
 
-    def orders(self, **given: str) -> dict[str, object]:
+    def orders(self, **given: str) -> Orders:
         settings = Settings(tls_certificate=str(self.certificate), **given)  # type: ignore[arg-type]
         return interpreter.orders(Echo(), settings, listened_to=False)
 

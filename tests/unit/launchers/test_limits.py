@@ -7,13 +7,14 @@ import errno
 import os
 import resource
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from tests.unit.cases import Case
 from twisted_fork.inside import limits as inside
 from twisted_fork.launchers import limits
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.wire.orders import Limits
 
 _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
@@ -21,7 +22,7 @@ _UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 class OrderTests(Case):
     """What children are told, and what is refused before there are any."""
 
-    def order(self, uid: int = 0, **given: Any) -> dict[str, Any]:
+    def order(self, uid: int = 0, **given: Any) -> Limits:
         told = limits.order(Settings(**given), uid)
         assert told is not None
         return told
@@ -45,7 +46,7 @@ class OrderTests(Case):
             "umask": 0o27,
         }
         for name, value in each.items():
-            told = self.order(**{name: value})
+            told = dict(self.order(**{name: value}))
             self.assertEqual(told.pop(name), value)
             self.assertTrue(all(rest in (None, False) for rest in told.values()), name)
 
@@ -95,7 +96,7 @@ class OrderTests(Case):
                 self.refusal(1000, **{name: asked}),
                 f"--{option} cannot be {asked}: the system allows 200",
             )
-            self.assertEqual(self.order(1000, **{name: 200})[name], 200)
+            self.assertEqual(dict(self.order(1000, **{name: 200}))[name], 200)
 
     def test_any_other_limit_beyond_the_systems_is_refused_too(self) -> None:
         hard = 2 * 1024 * 1024
@@ -210,7 +211,7 @@ class ApplyTests(Case):
         calls = mock.Mock(side_effect=OSError(failure, "why"))
         with mock.patch.multiple(os, setuid=mock.Mock(), setgroups=mock.Mock()):
             self.patch(inside, "leave_keyring", calls)
-            inside.apply({**told, "uid": 65534})
+            inside.apply(cast(Limits, {**told, "uid": 65534}))
 
     def test_too_many_keyrings_are_no_reason_not_to_serve(self) -> None:
         self.apply_without_keyring(errno.EDQUOT)
@@ -228,7 +229,8 @@ class ApplyTests(Case):
             mock.patch.object(ctypes, "get_errno", return_value=22),
             self.assertRaises(OSError) as caught,
         ):
-            inside.apply({**dict.fromkeys(self._names()), "no_new_privs": True})
+            told = {**dict.fromkeys(self._names()), "no_new_privs": True}
+            inside.apply(cast(Limits, told))
         self.assertEqual(caught.exception.errno, 22)
 
     def _names(self) -> list[str]:

@@ -27,6 +27,7 @@ from twisted_fork.pool.child import State
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
+from twisted_fork.wire.orders import Orders
 
 SETTINGS: dict[str, Any] = {"launcher": "spawn", "spare_children": 0, "connections_per_child": 2}
 
@@ -64,7 +65,7 @@ class SpawnCase(Case):
     def new_reactor(self) -> FakeReactor:
         return FakeReactor()
 
-    def orders(self) -> dict[str, Any]:
+    def orders(self) -> Orders:
         return interpreter.orders(Echo(), Settings(**SETTINGS), listened_to=False)
 
     def connect(self) -> Connection:
@@ -208,7 +209,7 @@ class SpawnLauncherTests(SpawnCase):
         self.successResultOf(self.pool.stop())
 
     def test_only_a_reload_whose_orders_will_do_changes_them(self) -> None:
-        new = {**self.orders(), "handler": {"kind": "echo", "print": True}}
+        new: Orders = {**self.orders(), "handler": {"kind": "echo", "print": True}}
         for wrong, others in (("the key does not fit", self.orders()), (None, new)):
             check = self.reload(new)
             self.assertNoResult(check.reload)
@@ -221,7 +222,7 @@ class SpawnLauncherTests(SpawnCase):
         failed = "reload failed reason='the key does not fit'"
         self.assertEqual(self.lines, [failed, "reloaded"])
 
-    def reload(self, orders: dict[str, Any]) -> FakeCheck:
+    def reload(self, orders: Orders) -> FakeCheck:
         """A reload has begun; its check."""
         self.patch(spawn, "Check", FakeCheck)
         FakeCheck.made = None

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
+    from twisted_fork.wire.orders import Orders
+
 __all__ = ["Guest"]
 
 _NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
@@ -47,15 +49,15 @@ class Guest:
     :raises OSError: the files that TLS needs cannot be read.
     """
 
-    def __init__(self, orders: dict[str, Any]) -> None:
+    def __init__(self, orders: Orders) -> None:
         order = orders["handler"]
         self.kind: str = order["kind"]
-        self._order = order
+        self._program = order if order["kind"] == "program" else None
         self._accounts: bool = orders["accounts"]
         self._info = b""
         self._timeout: float = orders["handshake_timeout"]
         self._context: ssl.SSLContext | None = None
-        if self.kind == "import":
+        if order["kind"] == "import":
             from twisted_fork.inside.handlers import imported
 
             handler = importing.resolve(order)
@@ -66,9 +68,10 @@ class Guest:
                     " runs once in the life of a process"
                 )
             self._serve: Any = imported.adapt(self.kind, handler)
-        elif self.kind == "echo":
+        elif order["kind"] == "echo":
             self._serve = echo.serve_secured_and_print if order["print"] else echo.serve_secured
-        if (orders["limits"] or {}).get("uid") is not None:
+        limits = orders["limits"]
+        if limits is not None and limits["uid"] is not None:
             self._import_ahead()
         if orders["tls"]:
             # imported before the first fork, not in each child
@@ -126,7 +129,8 @@ class Guest:
     def _become_program(self, connection: socket.socket) -> None:
         from twisted_fork.inside.handlers import program
 
-        program.execute(self._order, connection.fileno(), about.connection())
+        assert self._program is not None
+        program.execute(self._program, connection.fileno(), about.connection())
 
     def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         about.connection().local  # noqa: B018 - asked for while this socket can tell

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from twisted_fork.wire.orders import ImportOrder
+
 __all__ = ["BadHandler", "kind_of", "resolve"]
 
 _CO_COROUTINE = 0x80
@@ -30,15 +32,15 @@ class BadHandler(Exception):
     """A handler cannot be used; the message is one line that says why."""
 
 
-def resolve(order: dict[str, Any]) -> Any:
+def resolve(order: ImportOrder) -> Any:
     """
-    Import what *order* names: ``name`` in ``module``, or in the script ``file``.
+    Import what *order* names: ``name`` in ``module``, which may be a script's path.
 
     :raises BadHandler: it cannot be imported, or did at import what it must not do.
     """
-    where = order.get("file") or order["module"]
+    where = order["module"]
     try:
-        module = _load_script(order["file"]) if order.get("file") else _load(order["module"])
+        module = _load_script(where) if order["script"] else _load(where)
     except (Exception, SystemExit) as failure:
         raise BadHandler(f"{where} does not import: {_last_line(failure)}") from failure
     found: Any = module

@@ -10,16 +10,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
-    from typing import Any
 
     from twisted_fork.wire import messages
+    from twisted_fork.wire.orders import Orders
 
     Serve = Callable[[int, messages.Message, _socket.socket | None], bytes]
 
 __all__ = ["load"]
 
 
-def load(orders: dict[str, Any]) -> tuple[Serve, Serve]:
+def load(orders: Orders) -> tuple[Serve, Serve]:
     """
     Make the function that serves a connection: given its descriptor, the message that it
     came with, and the child's channel, it returns when the connection is closed, what

@@ -14,11 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from twisted_fork.wire.orders import ProgramOrder
+
 __all__ = ["environment", "execute"]
 
 
 def environment(
-    order: dict[str, Any], info: about.ConnectionInfo, ours: dict[str, str]
+    order: ProgramOrder, info: about.ConnectionInfo, ours: dict[str, str]
 ) -> dict[str, str]:
     """
     The program's environment: *ours*, or nothing with ``clear``; then what describes the
@@ -61,7 +63,7 @@ def _text(path: Any) -> str:
     return text.replace("\0", "\\x00")
 
 
-def execute(order: dict[str, Any], descriptor: int, info: about.ConnectionInfo) -> NoReturn:
+def execute(order: ProgramOrder, descriptor: int, info: about.ConnectionInfo) -> NoReturn:
     """
     Become the program.
 

@@ -12,10 +12,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from twisted_fork.inside.handlers.importing import BadHandler
 from twisted_fork.wire.calls import memory_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from twisted_fork.wire.orders import Certificates, PemFile
 
 __all__ = ["context", "end", "wrap"]
 
@@ -23,7 +26,7 @@ _PATIENCE = 2.0
 """Seconds for the peer to answer our close_notify."""
 
 
-def context(order: dict[str, Any]) -> ssl.SSLContext:
+def context(order: Certificates) -> ssl.SSLContext:
     """
     Load certificate, key, and the certificates that clients' are checked against.
 
@@ -52,7 +55,7 @@ def context(order: dict[str, Any]) -> ssl.SSLContext:
 
 
 @contextmanager
-def _in_memory(file: tuple[str, bytes]) -> Iterator[str]:
+def _in_memory(file: PemFile) -> Iterator[str]:
     """The path of a file that is nowhere but in memory: ssl takes keys from nothing else."""
     with open(memory_file("pem"), "wb") as made:
         made.write(file[1])

@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from tests.unit.cases import Case
 from twisted_fork.inside.handlers import importing
 from twisted_fork.inside.handlers.importing import BadHandler, kind_of, resolve
+from twisted_fork.wire.orders import ImportOrder
 
 
 def function(connection: Any, peer: Any) -> None:
@@ -21,6 +22,11 @@ def function(connection: Any, peer: Any) -> None:
 
 async def coroutine(reader: Any, writer: Any) -> None:
     """A handler of asyncio."""
+
+
+def named(module: str, name: str, script: bool = False) -> ImportOrder:
+    """What names a handler."""
+    return {"kind": "import", "module": module, "script": script, "name": name}
 
 
 class Callable:
@@ -116,22 +122,22 @@ class ResolveTests(Case):
     def refused(self, module: str, name: str = "handle") -> str:
         """Why a handler cannot be used: one line."""
         with self.assertRaises(BadHandler) as raised:
-            resolve({"kind": "import", "module": module, "name": name})
+            resolve(named(module, name))
         return str(raised.exception)
 
     def test_a_name_in_a_module(self) -> None:
         self.write("shop", "class A:", "    class B:", "        c = 7")
-        self.assertEqual(resolve({"module": "shop", "name": "A.B.c"}), 7)
+        self.assertEqual(resolve(named("shop", "A.B.c")), 7)
 
     def test_a_name_in_a_module_of_a_package(self) -> None:
         os.mkdir(os.path.join(self.folder, "goods"))
         self.write("goods/__init__")
         self.write("goods/cheese", "price = 7")
-        self.assertEqual(resolve({"module": "goods.cheese", "name": "price"}), 7)
+        self.assertEqual(resolve(named("goods.cheese", "price")), 7)
 
     def test_a_script_is_imported_without_being_main(self) -> None:
         path = self.write("script", "name = __name__", "if name == '__main__':", "    boom")
-        found = resolve({"file": path, "name": "name"})
+        found = resolve(named(path, "name", script=True))
         self.assertEqual(found, importing.MAIN)
         self.assertIs(sys.modules[importing.MAIN].name, found)
 
@@ -139,7 +145,7 @@ class ResolveTests(Case):
         path = self.write("script", "import sys", "sys.argv.append('imported')")
         self.patch(sys, "argv", [])
         for _ in range(2):
-            resolve({"file": path, "name": "sys"})
+            resolve(named(path, "sys", script=True))
         self.assertEqual(sys.argv, ["imported"])
 
     def test_a_module_that_is_missing(self) -> None:
@@ -174,7 +180,7 @@ class ResolveTests(Case):
     def test_threads_that_are_about_to_end_are_waited_for(self) -> None:
         self.write("ended", "handle = 7")
         self.threads = [3, 2, 1]
-        self.assertEqual(resolve({"module": "ended", "name": "handle"}), 7)
+        self.assertEqual(resolve(named("ended", "handle")), 7)
 
     def test_a_reactor_is_noticed(self) -> None:
         self.write("reacting", "import sys", "sys.modules['twisted.internet.reactor'] = handle = 7")

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +18,7 @@ from tests.unit.cases import Case
 from tests.unit.processes import descriptors_before, forked, status_of
 from twisted_fork.inside.about import ConnectionInfo
 from twisted_fork.inside.handlers import program
+from twisted_fork.wire.orders import ProgramOrder
 
 TELL = (
     "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(),"
@@ -30,9 +31,10 @@ def info(peer: Any, local: Any, number: int = 1) -> ConnectionInfo:
     return ConnectionInfo(None, (socket.AF_INET, peer, local, number, None))
 
 
-def order(**given: Any) -> dict[str, Any]:
+def order(**given: Any) -> ProgramOrder:
     """A program's order."""
-    return {"kind": "program", "env": {}, "clear": False, "chdir": None, **given}
+    made = {"kind": "program", "env": {}, "clear": False, "chdir": None, **given}
+    return cast(ProgramOrder, made)
 
 
 TCP = info(("192.0.2.1", 5000), ("192.0.2.9", 80), 3)

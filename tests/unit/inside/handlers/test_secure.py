@@ -7,13 +7,14 @@ import socket
 import ssl
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tests.unit.cases import Case
 from tests.unit.inside.handlers.test_pump import made_certificate
 from tests.unit.processes import TIME_LIMIT, descriptors_before
 from twisted_fork.inside.handlers import secure
 from twisted_fork.inside.handlers.importing import BadHandler
+from twisted_fork.wire.orders import Certificates
 
 
 class SecureCase(Case):
@@ -28,11 +29,11 @@ class SecureCase(Case):
             each.settimeout(TIME_LIMIT)
             self.addCleanup(each.close)
 
-    def order(self, **given: str) -> dict[str, Any]:
+    def order(self, **given: str) -> Certificates:
         """What a template is told: path and contents of each file."""
         paths = {"certificate": self.certificate, **given}
         files = {name: (path, Path(path).read_bytes()) for name, path in paths.items()}
-        return {"key": None, "client_ca": None, **files}
+        return cast(Certificates, {"key": None, "client_ca": None, **files})
 
     def client_side(self, version: ssl.TLSVersion | None = None, **given: Any) -> ssl.SSLSocket:
         """A client's TLS, before the handshake."""
