@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from twisted_fork.handler import InvalidHandler, Program
     from twisted_fork.inside.about import ConnectionInfo, connection, tell
     from twisted_fork.pool.child import ChildProtocol
-    from twisted_fork.service import ChildInfo, ForkingService
+    from twisted_fork.running import ChildInfo
+    from twisted_fork.service import ForkingService
     from twisted_fork.settings import InvalidSetting, Settings
 
 __all__ = [
@@ -50,7 +51,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CannotListen": "entrance.descriptions",
-    "ChildInfo": "service",
+    "ChildInfo": "running",
     "ChildProtocol": "pool.child",
     "ConnectionInfo": "inside.about",
     "ForkingService": "service",

@@ -15,8 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from twisted_fork import kinds
-from twisted_fork.launchers import limits
-from twisted_fork.settings import Settings
 from twisted_fork.wire.orders import EchoOrder, ImportOrder, ProgramOrder
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
@@ -125,12 +123,6 @@ class Program:
             raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
         if self.chdir is not None and not os.path.isdir(self.chdir):
             raise InvalidHandler(f"chdir (--chdir) cannot be {self.chdir!r}: it is no folder")
-
-    def direct(self, settings: Settings) -> bool:
-        """Whether the reactor process can execute it without anybody's help: nothing has
-        to be done between the fork and the execution."""
-        plain = self.chdir is None and settings.tls_certificate is None
-        return plain and limits.order(settings) is None
 
     def order(self) -> ProgramOrder:
         """

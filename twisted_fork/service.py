@@ -1,74 +1,77 @@
 """
-The service: puts the parts together, starts them, stops them.
+The service: its life, from what it is made of to its stop.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from enum import Enum
+from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.python.failure import Failure
 
 from twisted_fork.arguments import protocol_from, settings_from
-from twisted_fork.entrance.admission import Admission
 from twisted_fork.entrance.descriptions import described, endpoint_from, listed, require_plain
-from twisted_fork.entrance.gate import Gate
 from twisted_fork.entrance.ports import Port, open_port
-from twisted_fork.handler import Echo, Handler, InvalidHandler, Program, handler_from
+from twisted_fork.handler import Handler, InvalidHandler, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.kernel import descriptors, system, traffic
 from twisted_fork.kernel.clock import keep_steady
-from twisted_fork.kernel.orphans import Orphans
-from twisted_fork.kernel.stderr import StandardError
-from twisted_fork.kernel.watcher import Watcher
 from twisted_fork.later import OneAtATime
-from twisted_fork.launchers import interpreter
-from twisted_fork.launchers.execute import ExecLauncher
-from twisted_fork.launchers.fork import ForkLauncher
-from twisted_fork.launchers.spawn import SpawnLauncher
-from twisted_fork.pool.child import ChildProtocol, State
-from twisted_fork.pool.drain import Drain
-from twisted_fork.pool.launcher import Launcher
-from twisted_fork.pool.pool import Pool
+from twisted_fork.launchers import check
+from twisted_fork.launchers.choosing import is_direct
+from twisted_fork.launchers.orders import orders_for
+from twisted_fork.pool.child import ChildProtocol
+from twisted_fork.running import ChildInfo, Running
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire.orders import Orders
 
-__all__ = ["ChildInfo", "ForkingService"]
+__all__ = ["ForkingService", "Stage"]
 
 
-_RAISED = object()
-"""The result of a step of a stop that has raised."""
+class Stage(Enum):
+    """
+    Where a service is in its life.
 
-_SHOWN = {
-    State.IDLE: "idle",
-    State.GIVEN: "given",
-    State.SERVING: "serving",
-    State.OVERDUE: "serving",
-    State.LEAVING: "leaving",
+    It is NEW until its handler and settings have been CHECKED.  Then its ports are opened: from
+    OPEN on the kernel queues connections.  Once started it is RUNNING, and all that runs is one
+    object, which is let go when, STOPPING, the last child has been waited for.  Then it is as
+    new.
+    """
+
+    NEW = "new"
+    CHECKED = "checked"
+    OPEN = "open"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class Step(Enum):
+    """What is done to a service, or has come to its end."""
+
+    CHECK = "check"
+    OPEN = "open"
+    START = "start"
+    STOP = "stop"
+    STOPPED = "stopped"
+
+
+NEXT = {
+    (Stage.NEW, Step.CHECK): Stage.CHECKED,
+    (Stage.CHECKED, Step.CHECK): Stage.CHECKED,
+    (Stage.CHECKED, Step.OPEN): Stage.OPEN,
+    (Stage.OPEN, Step.CHECK): Stage.OPEN,
+    (Stage.OPEN, Step.START): Stage.RUNNING,
+    (Stage.OPEN, Step.STOP): Stage.NEW,
+    (Stage.RUNNING, Step.CHECK): Stage.RUNNING,
+    (Stage.RUNNING, Step.STOP): Stage.STOPPING,
+    (Stage.STOPPING, Step.CHECK): Stage.STOPPING,
+    (Stage.STOPPING, Step.STOPPED): Stage.NEW,
 }
-"""The states of those that are alive, as ChildInfo has them."""
-
-
-class ChildInfo(NamedTuple):
-    """
-    A child at a moment.
-
-    :ivar peer: of the connection that it has or had last; None before the first.
-    :ivar state: see twisted_fork.pool.child.State: idle, given, serving, leaving.
-    :ivar since: when it was started, was given what it has, or became idle: seconds since
-        the epoch.
-    """
-
-    pid: int
-    peer: str | None
-    state: str
-    since: float
+"""All of a service's life.  What is not in here cannot be done."""
 
 
 class Observer(Protocol):
@@ -112,21 +115,29 @@ class ForkingService(Service):
             from twisted.internet import reactor
         self.settings = settings_from(settings)
         self.observer: Observer | None = None
+        self.stage = Stage.NEW
         self._reactor = reactor
         self._endpoints = listed(endpoints)
         self._handler = handler_from(handler)
         self._protocol = protocol_from(protocol)
         self._journal = Journal(self.settings.quiet)
-        self._orders: Orders | None = None
-        self._ports: list[Port] = []
-        self._stderr: StandardError | None = None
-        self._watcher: Watcher | None = None
-        self._pool: Pool | None = None
-        self._gate: Gate | None = None
-        self._admission: Admission | None = None
-        self._drain: Drain | None = None
-        self._orphans: Orphans | None = None
+        self._clone = "clone3"
         self._reloads = OneAtATime(self._reload)
+        # from CHECKED, OPEN and RUNNING on
+        self._orders: Orders
+        self._ports: list[Port]
+        self._running: Running
+
+    def _step(self, step: Step) -> None:
+        """
+        Go on in the service's life.
+
+        :raises RuntimeError: not from where it is.
+        """
+        try:
+            self.stage = NEXT[self.stage, step]
+        except KeyError:
+            raise RuntimeError(f"{step.value}: the service is {self.stage.value}") from None
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
@@ -139,43 +150,44 @@ class ForkingService(Service):
             would need too many descriptors, or the system denies what they need.
         """
         system.check()
-        direct = isinstance(self._handler, Program) and self._handler.direct(self.settings)
+        direct = is_direct(self._handler, self.settings)
         descriptors.check(self.settings, self._protocol.listens(), direct)
         if self.settings.connections_per_child > 1 and not self._handler.reusable:
             raise InvalidSetting(
                 "--connections-per-child has to be 1 with a program: it becomes the child"
             )
-        self._orders = self._new_orders(uid)
-        wrong = interpreter.check(self._orders, uid, gid)
+        told = self._new_orders(uid)
+        wrong = check.check(told, uid, gid)
         if wrong is not None:
             raise InvalidHandler(wrong)
+        self._step(Step.CHECK)
+        self._orders = told
+        self._clone = told["clone"]
 
     def children(self) -> list[ChildInfo]:
         """The children that are alive now: see ChildInfo."""
-        if self._pool is None:
+        if self.stage not in (Stage.RUNNING, Stage.STOPPING):
             return []
-        now, wall = self._reactor.seconds(), time.time()
-        return [
-            ChildInfo(child.pid, child.peer or None, _SHOWN[child.state], wall - now + child.since)
-            for child in self._pool.children
-            if child.pid is not None and child.state in _SHOWN
-        ]
+        return self._running.children()
 
     def _new_orders(self, uid: int | None = None) -> Orders:
-        known = {} if self._orders is None else {"clone": self._orders["clone"]}
-        return interpreter.orders(
-            self._handler, self.settings, self._protocol.listens(), uid, **known
-        )
+        listens = self._protocol.listens()
+        return orders_for(self._handler, self.settings, listens, uid, self._clone)
 
     def open_ports(self) -> None:
         """
-        Open the ports.  Connections are queued by the kernel from then on, and
-        accepted once the service has started.  Called again, it does nothing.
+        Open the ports, after check if that has not been done.  Connections are queued by the
+        kernel from then on, and accepted once the service has started.  Called again, it does
+        nothing.
 
         :raises CannotListen: one cannot be opened; none is open then.
+        :raises InvalidHandler, InvalidSetting: see check.
         """
-        if self._ports:
+        if self.stage is Stage.NEW:
+            self.check()
+        if self.stage is not Stage.CHECKED:
             return
+        ports: list[Port] = []
         try:
             for wanted in self._endpoints:
                 description = described(wanted)
@@ -184,145 +196,72 @@ class ForkingService(Service):
                 else:
                     endpoint = wanted
                     require_plain(endpoint, description)
-                self._ports.append(open_port(endpoint, description, self._ports))
-            for port in self._ports:
+                ports.append(open_port(endpoint, description, ports))
+            for port in ports:
                 port.configure(self.settings.keepalive, self.settings.nodelay)
             if self.settings.idle_timeout is not None:
-                traffic.require_told([port.socket for port in self._ports])
+                traffic.require_told([port.socket for port in ports])
         except Exception:
-            for port in self._ports:
-                with suppress(OSError):
-                    port.close()
-            self._ports = []
+            _close(ports)
             raise
+        self._ports = ports
+        self._step(Step.OPEN)
 
     def privilegedStartService(self) -> None:
         """Open the ports while there may be privileges that it takes; see startService."""
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        if not self._ports:
-            self.check()
-            self.open_ports()
+        self.open_ports()
 
     def startService(self) -> None:
         """
         Start the template, or whatever the launcher needs; then accept connections.
 
         :raises CannotListen, InvalidHandler, InvalidSetting: see open_ports and check.
+        :raises RuntimeError: it has been started already, and has not stopped since.
         """
-        if not self._ports or self._orders is None:
-            self.check()
         self.open_ports()
+        self._step(Step.START)
         super().startService()  # type: ignore[no-untyped-call]
         keep_steady(self._reactor)
         if self.observer is not None:
             self.observer.starting()
-        open_files = descriptors.raise_limit()
-        self._watcher = Watcher(self._reactor, self._reactor, self._journal)
-        self._stderr = stderr = StandardError(self._reactor, self._watcher, self._journal)
-        # ours may be the log itself, and children are not to write that
-        stdout = 1 if isinstance(self._handler, Echo) and self._handler.print else None
-        starter = interpreter.Starter(self._reactor, self._watcher, stderr, open_files, stdout)
-        settings = self.settings
-        launcher: Launcher
-        program = self._handler if isinstance(self._handler, Program) else None
-        if program is not None and self._executes(program):
-            settings = replace(settings, spare_children=0)
-            launcher = ExecLauncher(self._reactor, self._watcher, program, stderr, open_files)
-        else:
-            assert self._orders is not None
-            given = (self._watcher, self._journal, self._orders, starter)
-            if settings.launcher == "fork":
-                launcher = ForkLauncher(self._reactor, *given)
-            else:
-                launcher = SpawnLauncher(self._reactor, *given)
-        self._orphans = Orphans(self._reactor, self.alone)
-        self._orphans.watch()
-        self._pool = Pool(
-            settings,
+        self._running = Running(
             self._reactor,
-            launcher,
-            self._journal,
+            self.settings,
+            self._handler,
             self._protocol,
-            room=self._let_in,
-            last_words=stderr.child_ended,
-            crashed=self._penalize,
-            told=stderr.account_of,
-        )
-        self._admission = Admission(self._reactor, self._watcher, self.settings, self._pool)
-        self._gate = Gate(
-            self._reactor,
-            self._ports,
             self._journal,
-            self._pool.places.may_accept,
-            self._admission.accepted,
-            self._admission.fault,
-            self._pool.shed,
+            self._orders,
+            self._ports,
+            self.alone,
+            self._accepting,
         )
-        # not only when it is needed: there is no stop without it
-        self._drain = Drain(self._reactor, self._pool, self._journal, settings.grace)
-        launcher.start(self._pool)
+        self._running.start()
 
-    def _executes(self, program: Program) -> bool:
-        """Whether the reactor process executes *program*, without a child's help."""
-        if not program.direct(self.settings):
-            return False
-        able = system.can_begin_sessions()
-        if not able:
-            self._journal.indirect()
-        return able
-
-    def _penalize(self, source: str) -> None:
-        assert self._admission is not None
-        penalties = self._admission.judge.penalties
-        if penalties is not None:
-            seconds = penalties.offended(source, self._reactor.seconds())
-            self._journal.penalized(source, seconds)
-
-    def _let_in(self) -> None:
-        if self._gate is not None and self._gate.open() and self.observer is not None:
+    def _accepting(self) -> None:
+        if self.observer is not None:
             self.observer.accepting(self)
 
-    @inlineCallbacks
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[None]:
         """
         Close the ports, and end all children: see Drain.
 
-        :returns: a Deferred that fires when the last child has been waited for.
+        :returns: fires when the last child has been waited for.
         """
-        yield super().stopService()  # type: ignore[no-untyped-call]
-        if (
-            self._pool is None
-            or self._gate is None
-            or self._stderr is None
-            or self._watcher is None
-        ):
-            return
-        steps: list[Callable[[], Any]] = [self._gate.finish]
-        if self._admission is not None:
-            steps.append(self._admission.stop)
-        if self._drain is not None:
-            steps.append(self._drain.begin)
-        steps += [self._stderr.close, self._watcher.close]
-        if self._orphans is not None:
-            steps.append(self._orphans.stop)
-        for step in steps:
-            # whatever one of them raises, it and the others are still to be done
-            if (yield maybeDeferred(step).addErrback(self._raised)) is _RAISED:
-                yield maybeDeferred(step).addErrback(self._journal.raised)
-        self._journal.stopped()
-        self._pool = self._gate = self._stderr = self._watcher = self._admission = self._drain = (
-            None
-        )
-        self._ports = []
-
-    def _raised(self, failure: Failure) -> object:
-        self._journal.raised(failure)
-        return _RAISED
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self.stage is Stage.OPEN:
+            _close(self._ports)
+            self._step(Step.STOP)
+        if self.stage is not Stage.RUNNING:
+            return succeed(None)
+        self._step(Step.STOP)
+        stopped: Deferred[None] = self._running.stop()
+        return stopped.addBoth(lambda _: self._step(Step.STOPPED))
 
     def hurry(self) -> None:
         """While stopping: do not wait for the grace to pass."""
-        if self._drain is not None:
-            self._drain.hurry()
+        if self.stage is Stage.STOPPING:
+            self._running.hurry()
 
     def reload(self) -> Deferred[bool]:
         """
@@ -337,13 +276,19 @@ class ForkingService(Service):
         return self._reloads.ask()
 
     def _reload(self) -> Deferred[bool]:
-        if self._pool is None or not self.running:
+        if self.stage is not Stage.RUNNING:
             return succeed(False)
         self._journal.reloading()
-        launcher = self._pool.launcher
+        launcher = self._running.launcher
         try:
-            orders = self._new_orders()
+            told = self._new_orders()
         except (InvalidHandler, InvalidSetting, OSError) as why:
             launcher.reload_failed(f"reason={str(why)!r}")
             return succeed(False)
-        return launcher.reload(orders)
+        return launcher.reload(told)
+
+
+def _close(ports: Iterable[Port]) -> None:
+    for port in ports:
+        with suppress(OSError):
+            port.close()

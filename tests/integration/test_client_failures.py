@@ -13,7 +13,8 @@ from unittest import mock
 import pytest
 
 from twisted_fork import __version__
-from twisted_fork.command.client import Conversation, parsed
+from twisted_fork.command.client import Conversation
+from twisted_fork.command.client_arguments import parsed
 
 from .fake_servers import StartServer, hang_up, one_line_only, reset
 from .interactive import assert_one_line, headed, run, started

@@ -34,6 +34,7 @@ from twisted_fork.kernel.channels import Channel
 from twisted_fork.kernel.processes import ForkedProcess
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child, ChildProtocol
+from twisted_fork.pool.launcher import Owner
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
@@ -237,6 +238,8 @@ class FakeConnection(Connection):
 class FakeLauncher:
     """Children come to be when the test says so."""
 
+    has_spares = True
+
     def __init__(self) -> None:
         self.launched: list[Child] = []
         self.is_ready = True
@@ -244,7 +247,7 @@ class FakeLauncher:
         self.stuck_ones: list[tuple[Child, float]] = []
         self.stopped: Deferred[None] | None = None
 
-    def start(self, pool: Pool) -> None:
+    def start(self, pool: Owner) -> None:
         pool.launcher_changed()
 
     def ready(self) -> bool:

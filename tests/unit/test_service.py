@@ -18,7 +18,7 @@ from twisted_fork.entrance.ports import CannotListen
 from twisted_fork.handler import Echo, InvalidHandler, Program
 from twisted_fork.inside import start
 from twisted_fork.kernel import descriptors, system
-from twisted_fork.launchers import fork, interpreter
+from twisted_fork.launchers import check, fork, interpreter
 from twisted_fork.pool.child import ChildProtocol
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import InvalidSetting, Settings
@@ -40,7 +40,7 @@ class ServiceCase(Case):
         self.processes: list[FakeProcess] = []
         self.limits: list[tuple[int, int]] = []
         self.patch(fork, "adopt", self.forked_process)
-        self.patch(interpreter, "check", lambda *arguments: None)
+        self.patch(check, "check", lambda *arguments: None)
         self.patch(interpreter, "start_process", self.reactor.start_process)
         self.patch(resource, "getrlimit", lambda which: (1024, 4096))
         self.patch(resource, "setrlimit", lambda which, limits: None)
@@ -215,7 +215,7 @@ class StartingTests(ServiceCase):
             service.startService()
 
     def test_a_handler_that_does_not_load_is_refused(self) -> None:
-        self.patch(interpreter, "check", lambda *arguments: "no such module")
+        self.patch(check, "check", lambda *arguments: "no such module")
         with self.assertRaisesRegex(InvalidHandler, "no such module"):
             self.service().startService()
 
@@ -236,7 +236,7 @@ class StartingTests(ServiceCase):
         def found(orders: dict[str, Any], *arguments: object) -> None:
             orders["clone"] = "clone"
 
-        self.patch(interpreter, "check", found)
+        self.patch(check, "check", found)
         service = self.service()
         # whoever opens the ports first has it checked all the same
         service.open_ports()

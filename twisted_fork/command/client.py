@@ -32,21 +32,15 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork import __version__
+from twisted_fork.command.client_arguments import failed, parsed
 
 __all__ = ["main"]
 
-PROGRAM = "forkecho-client"
 HEADER = b"response from server:\n"
 PROMPT = "> "
 QUIT_LINE = b"\nquit"
 READ_SIZE = 64 * 1024
 STDIN, STDOUT = 0, 1
-
-
-def failed(message: str) -> SystemExit:
-    """What to raise for one line on standard error and exit status 1."""
-    return SystemExit(f"{PROGRAM}: {' '.join(message.split())}")
 
 
 def until_quit(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -238,46 +232,6 @@ async def converse(reactor: Any, arguments: argparse.Namespace, at_terminal: boo
     piped_input = iter(lambda: os.read(STDIN, READ_SIZE), b"")
     conversation.begin(until_quit(typed_input() if at_terminal else piped_input))
     await conversation.ended
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with exit status 1."""
-
-    def error(self, message: str) -> NoReturn:
-        raise failed(f"{message} (see {PROGRAM} --help)")
-
-
-def port_number(text: str) -> int:
-    """A TCP port, or an error that says what one is."""
-    if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 65535")
-
-
-def parsed(words: list[str]) -> argparse.Namespace:
-    """``connect``, or else ``host`` and ``port``, from the command line's *words*."""
-    parser = Parser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} [HOST [PORT]]\n       {PROGRAM} --connect ENDPOINT",
-        description="Send the lines of standard input to a server and print its answers, "
-        "until the input ends or a line starts with 'quit'.",
-        epilog="Exit status: 0, or 1 after a line on standard error that says why.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("host", nargs="?", metavar="HOST", help="default: 127.0.0.1")
-    parser.add_argument("port", nargs="?", type=port_number, metavar="PORT", help="default: 8000")
-    parser.add_argument(
-        "--connect",
-        metavar="ENDPOINT",
-        help="a Twisted client endpoint, such as unix:/run/echo.sock or tls:example.com:8443",
-    )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    found = parser.parse_args(words)
-    if found.connect is not None and found.host is not None:
-        parser.error(f"--connect {found.connect!r} and HOST {found.host!r}: give one of them")
-    found.host = "127.0.0.1" if found.host is None else found.host
-    found.port = found.port or 8000
-    return found
 
 
 def main() -> NoReturn:

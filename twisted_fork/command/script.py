@@ -13,9 +13,9 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted_fork.command.plugin import own_process
 from twisted_fork.entrance.descriptions import listed
 from twisted_fork.handler import Handler
-from twisted_fork.inside.handlers.importing import MAIN
 from twisted_fork.service import ForkingService
 from twisted_fork.settings import Settings
+from twisted_fork.wire.names import MAIN
 
 __all__ = ["serve"]
 

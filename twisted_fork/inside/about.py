@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 
 from twisted_fork.wire import messages
+from twisted_fork.wire.addresses import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted_fork.wire.orders import Details
 
-__all__ = ["ConnectionInfo", "connection", "plain", "tell"]
+__all__ = ["ConnectionInfo", "connection", "tell"]
 
 _IN_USE = "the handler runs in a child only: nothing is being served here"
 
@@ -52,16 +53,6 @@ class ConnectionInfo:
         if self._local is None and self._socket is not None:
             self._local = plain(self._socket.getsockname())
         return self._local
-
-
-def plain(address: Any) -> Any:
-    """*address*; an IPv4 address as an IPv6 socket shows it (RFC 4291 section 2.5.5.2), as
-    what it is."""
-    if isinstance(address, tuple) and len(address) == 4:
-        host: str = address[0]
-        if host[:7] == "::ffff:" and "." in host:
-            return host[7:], address[1]
-    return address
 
 
 _now: ConnectionInfo | None = None

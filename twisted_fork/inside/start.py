@@ -11,19 +11,13 @@ import os
 import sys
 
 from twisted_fork.wire import messages
+from twisted_fork.wire.names import CHANNEL, EAGER_BINDING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from twisted_fork.wire.orders import Orders
 
-__all__ = ["CHANNEL", "orders_in", "receive_orders"]
-
-CHANNEL = 3
-"""The descriptor under which a template or a spawned child finds its channel."""
-
-EAGER_BINDING = "LD_BIND_NOW"
-"""Set for the template, so that the dynamic linker's work is done before the first
-fork and not in every child anew (ld.so(8)); nobody else shall inherit it."""
+__all__ = ["orders_in", "receive_orders"]
 
 
 def receive_orders() -> tuple[_socket.socket, Orders]:

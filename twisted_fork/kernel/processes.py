@@ -25,14 +25,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_fork.kernel.sweep import WALL, bury
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Backoff, Later
 from twisted_fork.wire import calls
 
-__all__ = ["ForkedProcess", "Sweep", "adopt", "is_ours", "reason_for", "start_process"]
-
-_WALL = 0x40000000
-"""Wait for a child whatever signal its end sends, see waitpid(2)."""
+__all__ = ["ForkedProcess", "adopt", "is_ours", "reason_for", "start_process"]
 
 
 _ours: set[int] = set()
@@ -214,7 +212,7 @@ class ForkedProcess:
 
     def _has_ended(self) -> bool:
         """Whether it has, and is still to be waited for."""
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL
         return os.waitid(os.P_PID, self.pid, options) is not None
 
     def _kill_group(self) -> None:
@@ -235,7 +233,7 @@ class ForkedProcess:
             try:
                 if self.ends_its_group and self._has_ended():
                     self._kill_group()
-                pid, status, usage = os.wait4(self.pid, os.WNOHANG | _WALL)
+                pid, status, usage = os.wait4(self.pid, os.WNOHANG | WALL)
                 self.usage = _without_ours(usage) if self.executed else usage
             except ChildProcessError:
                 pid, status = self.pid, None
@@ -317,37 +315,3 @@ def adopt(
     :raises: whatever raised; nobody waits for the child then, see bury.
     """
     return ForkedProcess(watcher, clock, pid, ended, reason)
-
-
-def bury(clock: IReactorTime, pid: int) -> None:
-    """Kill a child that nobody knows of, and wait for it."""
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
-        os.kill(pid, signal.SIGKILL)
-    except OSError:
-        return  # it is no child of ours
-    Sweep(clock, pid).sweep()
-
-
-class Sweep:
-    """
-    Waits for whoever has ended, until nobody of ours is left of them: for children that
-    nobody knows of.
-
-    :param which: a pid; or the number of a process group, negative.
-    """
-
-    def __init__(self, clock: IReactorTime, which: int) -> None:
-        self._which = which
-        self._backoff = Backoff(clock, self.sweep)
-
-    def sweep(self) -> None:
-        """Begin; go on later where needed."""
-        while True:
-            try:
-                pid, _status = os.waitpid(self._which, os.WNOHANG | _WALL)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                self._backoff.failed()
-                return

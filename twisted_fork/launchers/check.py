@@ -1,13 +1,16 @@
 """
-The check (see interpreter.check) while the reactor runs: a process that is never waited for, whose
-output is read as it comes, and that can be ended at any time.
+The check: whether a template with these orders could work here, looked at by a process of its
+own; before the reactor runs, and while it does.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from twisted.internet.error import ProcessExitedAlready
@@ -18,16 +21,101 @@ from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Later
 from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.orders import orders_file
+from twisted_fork.wire.calls import memory_file
 from twisted_fork.wire.orders import Orders
 
-__all__ = ["Check"]
+__all__ = ["Check", "check", "too_late", "verdict"]
 
 _READ = 64 * 1024
 """Bytes read at once, and bytes of each stream that are kept: the last."""
 
 
+_CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
+"""What a check writes when it has found nothing wrong, and nothing else: which call forks
+children here."""
+
+
+def check(orders: Orders, uid: int | None = None, gid: int | None = None) -> str | None:
+    """
+    Look in a process of its own, and wait for it, whether a template with these orders
+    could work here: whether it can fork, and load its handler.  Which call it has to fork
+    with is added to the orders.
+
+    :param uid: as whom to look; by default as who we are.
+    :returns: one line that says what is wrong; None if nothing is.
+    """
+    who: dict[str, Any] = {}
+    if uid is not None:
+        who = {"user": uid, "group": gid, "extra_groups": []}
+    # no pipes: somebody whom the handler has started may hold them for ever
+    with (
+        orders_file(orders) as told,
+        open(memory_file("stdout"), "rb") as stdout,
+        open(memory_file("stderr"), "rb") as stderr,
+    ):
+        try:
+            looking = subprocess.Popen(
+                [sys.executable, "-u", interpreter.INSIDE, "check"],
+                stdin=told,
+                stdout=stdout,
+                stderr=stderr,
+                **who,
+            )
+        except OSError as failure:
+            return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
+        try:
+            status = looking.wait(interpreter.PATIENCE)
+        except subprocess.TimeoutExpired:
+            return too_late()
+        finally:
+            if looking.returncode is None:
+                _end_group(looking)
+        stdout.seek(0)
+        stderr.seek(0)
+        answer = stdout.read()
+        orders["clone"] = _CHECKED.get(answer, orders["clone"])
+        return verdict(status, answer, stderr.read())
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has not been waited for, and its group, if it leads one."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
+    """
+    What a check has said, see inside/check.py.  It came to its end only if it answered:
+    a handler can end the process with any status while it is imported.
+
+    :param returncode: as of subprocess: negative for a signal.
+    :returns: one line that says what is wrong; None if nothing is.
+    """
+    if returncode == 0 and stdout in _CHECKED:
+        return None
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    if returncode == 1 and lines:
+        return lines[-1]
+    how = f" with exit status {returncode}" if returncode else ""
+    if returncode < 0:
+        names = {each.value: each.name for each in signal.Signals}
+        how = f" by {names.get(-returncode, f'signal {-returncode}')}"
+    return f"the handler ends the process{how} when it is imported"
+
+
+def too_late() -> str:
+    """What is wrong where a check does not end in its time."""
+    return f"the handler was not imported within {interpreter.PATIENCE:g} seconds"
+
+
 class Check:
     """
+    A check while the reactor runs: a process that is never waited for, whose output is read as it
+    comes, and that can be ended at any time.
+
     Looks whether a template with these orders could work, for as long as one would be given.
 
     :param over: is called once the process has ended, with one line that says what is wrong;
@@ -48,7 +136,7 @@ class Check:
         self._limit = Later(clock, self._reach_limit)
         with ExitStack() as undo, ExitStack() as after:
             self._stdout, self._stderr = _Tail(watcher, undo, after), _Tail(watcher, undo, after)
-            told = after.enter_context(interpreter.orders_file(orders))
+            told = after.enter_context(orders_file(orders))
             streams = (told.fileno(), self._stdout.theirs, self._stderr.theirs)
             self._process = starter.start_check(streams, self._ended)
             undo.pop_all()
@@ -70,9 +158,9 @@ class Check:
         self._limit.cancel()
         stdout, stderr = self._stdout.close(), self._stderr.close()
         if self._too_late:
-            self._over(interpreter.too_late())
+            self._over(too_late())
         else:
-            self._over(interpreter.verdict(_status(reason), stdout, stderr))
+            self._over(verdict(_status(reason), stdout, stderr))
 
 
 def _status(reason: Failure) -> int:

@@ -17,24 +17,22 @@ import resource
 import signal
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from twisted_fork.handler import Program
-from twisted_fork.inside.about import ConnectionInfo, plain
-from twisted_fork.inside.handlers.program import environment
+from twisted_fork.journal import Journal
 from twisted_fork.kernel.processes import adopt
 from twisted_fork.kernel.stderr import StandardError, Stream
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child
-from twisted_fork.pool.launcher import Impossible
+from twisted_fork.pool.launcher import Impossible, Owner
+from twisted_fork.wire.addresses import plain
 from twisted_fork.wire.orders import Orders
-
-if TYPE_CHECKING:
-    from twisted_fork.pool.pool import Pool
+from twisted_fork.wire.variables import environment
 
 __all__ = ["ExecLauncher"]
 
@@ -56,23 +54,27 @@ class ExecLauncher:
     :param open_files: their limits on open files, soft and hard.
     """
 
+    has_spares = False
+
     def __init__(
         self,
         reactor: Any,
         watcher: Watching,
+        journal: Journal,
         program: Program,
         stderr: StandardError,
         open_files: tuple[int, int],
     ) -> None:
         self._reactor = reactor
         self._watcher = watcher
+        self._journal = journal
         self._order = program.order()
         self._environment = dict(os.environ)
         self._stderr = stderr
         self._open_files = open_files
-        self._pool: Pool
+        self._pool: Owner
 
-    def start(self, pool: Pool) -> None:
+    def start(self, pool: Owner) -> None:
         self._pool = pool
         _keep_to_ourselves()
         pool.launcher_changed()
@@ -88,7 +90,13 @@ class ExecLauncher:
             pid = os.posix_spawn(
                 self._order["path"],
                 self._order["argv"],
-                environment(self._order, _info(connection), self._environment),
+                environment(
+                    self._order,
+                    connection.address,
+                    _local(connection),
+                    connection.number,
+                    self._environment,
+                ),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 0),
                     (os.POSIX_SPAWN_DUP2, connection.descriptor, 1),
@@ -131,11 +139,11 @@ class ExecLauncher:
 
     def reload(self, orders: Orders) -> Deferred[bool]:
         """Programs are executed as they are on the disk, always."""
-        self._pool.journal.nothing_to_reload()
+        self._journal.nothing_to_reload()
         return succeed(True)
 
     def reload_failed(self, status: str) -> None:
-        self._pool.journal.reload_failed(status, old_template=False)
+        self._journal.reload_failed(status, old_template=False)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)
@@ -154,14 +162,12 @@ def _keep_to_ourselves() -> None:
             pass  # the one that was listed through
 
 
-def _info(connection: Connection) -> ConnectionInfo:
-    """What the program is told."""
-    local = connection.local
-    if local is None:
-        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
-        try:
-            local = plain(socket.getsockname())
-        finally:
-            socket.detach()
-    number, extras = connection.number, connection.extras
-    return ConnectionInfo(None, (connection.family, connection.address, local, number, extras))
+def _local(connection: Connection) -> Any:
+    """The address that was connected to."""
+    if connection.local is not None:
+        return connection.local
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
+    try:
+        return plain(socket.getsockname())
+    finally:
+        socket.detach()

@@ -6,48 +6,29 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from twisted.python.failure import Failure
 
-from twisted_fork import inside
-from twisted_fork.handler import Handler
-from twisted_fork.inside.start import CHANNEL, EAGER_BINDING
+import twisted_fork
 from twisted_fork.kernel.processes import ForkedProcess, start_process
 from twisted_fork.kernel.stderr import StandardError, Stream
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.launchers import limits
-from twisted_fork.settings import InvalidSetting, Settings, option_name
 from twisted_fork.wire import messages
-from twisted_fork.wire.calls import memory_file
-from twisted_fork.wire.orders import Certificates, Orders, PemFile
+from twisted_fork.wire.names import CHANNEL, EAGER_BINDING
 
-__all__ = [
-    "PATIENCE",
-    "Starter",
-    "check",
-    "give_orders",
-    "orders",
-    "orders_file",
-    "too_late",
-    "verdict",
-]
+__all__ = ["INSIDE", "PATIENCE", "Starter"]
 
 PATIENCE = 60.0
 """Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
 
-_CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
-"""What a check writes when it has found nothing wrong, and nothing else: which call forks
-children here."""
-
-_INSIDE = os.path.dirname(inside.__file__)
+INSIDE = os.path.join(os.path.dirname(twisted_fork.__file__), "inside")
+"""What an interpreter of ours runs."""
 
 
 class Starter:
@@ -109,7 +90,7 @@ class Starter:
                 self._watcher,
                 partial(_ended, stream, ended),
                 sys.executable,
-                [sys.executable, "-u", _INSIDE, role],
+                [sys.executable, "-u", INSIDE, role],
                 env={**os.environ, EAGER_BINDING: "1"},
                 childFDs={0: nothing, 1: stdout, 2: number, CHANNEL: channel.fileno()},
             )
@@ -145,7 +126,7 @@ class Starter:
             self._watcher,
             ended,
             sys.executable,
-            [sys.executable, "-u", _INSIDE, "check"],
+            [sys.executable, "-u", INSIDE, "check"],
             env=dict(os.environ),
             childFDs=dict(enumerate(streams)),
         )
@@ -154,162 +135,3 @@ class Starter:
 def _ended(stream: Stream, ended: Callable[[Failure], object], reason: Failure) -> None:
     stream.owner_ended()
     ended(reason)
-
-
-def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: Orders) -> None:
-    """
-    Tell a process that is being started what it is to do, see orders.
-
-    They go in a file: certificates may be more than a message holds.
-
-    :param send: of its channel.
-    :raises OSError: out of descriptors or memory.
-    """
-    with orders_file(orders) as file:
-        send(messages.pack(messages.ORDERS), (file.fileno(),))
-
-
-def orders_file(orders: Orders) -> BinaryIO:
-    """
-    Write orders into a file that is nowhere but in memory, to be read from its beginning.
-
-    :raises OSError: out of descriptors or memory.
-    """
-    file = open(memory_file("orders"), "wb")  # noqa: SIM115 - the caller's to close
-    try:
-        file.write(messages.marshalled(orders))
-        file.flush()
-        file.seek(0)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def check(orders: Orders, uid: int | None = None, gid: int | None = None) -> str | None:
-    """
-    Look in a process of its own, and wait for it, whether a template with these orders
-    could work here: whether it can fork, and load its handler.  Which call it has to fork
-    with is added to the orders.
-
-    :param uid: as whom to look; by default as who we are.
-    :returns: one line that says what is wrong; None if nothing is.
-    """
-    who: dict[str, Any] = {}
-    if uid is not None:
-        who = {"user": uid, "group": gid, "extra_groups": []}
-    # no pipes: somebody whom the handler has started may hold them for ever
-    with (
-        orders_file(orders) as told,
-        open(memory_file("stdout"), "rb") as stdout,
-        open(memory_file("stderr"), "rb") as stderr,
-    ):
-        try:
-            looking = subprocess.Popen(
-                [sys.executable, "-u", _INSIDE, "check"],
-                stdin=told,
-                stdout=stdout,
-                stderr=stderr,
-                **who,
-            )
-        except OSError as failure:
-            return f"{sys.executable} cannot be run as the children's user: {failure.strerror}"
-        try:
-            status = looking.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            return too_late()
-        finally:
-            if looking.returncode is None:
-                _end_group(looking)
-        stdout.seek(0)
-        stderr.seek(0)
-        answer = stdout.read()
-        orders["clone"] = _CHECKED.get(answer, orders["clone"])
-        return verdict(status, answer, stderr.read())
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that has not been waited for, and its group, if it leads one."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
-
-
-def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
-    """
-    What a check has said, see inside/check.py.  It came to its end only if it answered:
-    a handler can end the process with any status while it is imported.
-
-    :param returncode: as of subprocess: negative for a signal.
-    :returns: one line that says what is wrong; None if nothing is.
-    """
-    if returncode == 0 and stdout in _CHECKED:
-        return None
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    if returncode == 1 and lines:
-        return lines[-1]
-    how = f" with exit status {returncode}" if returncode else ""
-    if returncode < 0:
-        names = {each.value: each.name for each in signal.Signals}
-        how = f" by {names.get(-returncode, f'signal {-returncode}')}"
-    return f"the handler ends the process{how} when it is imported"
-
-
-def too_late() -> str:
-    """What is wrong where a check does not end in its time."""
-    return f"the handler was not imported within {PATIENCE:g} seconds"
-
-
-def orders(
-    handler: Handler,
-    settings: Settings,
-    listened_to: bool,
-    uid: int | None = None,
-    clone: str = "clone3",
-) -> Orders:
-    """
-    What a template or a spawned child is told, once: plain values.
-
-    :param listened_to: somebody cares for the messages of the handler.
-    :param uid: who the reactor process will be; by default who it is.
-    :param clone: the call to fork with; see sibling.Cloner.
-    :raises InvalidSetting: a limit cannot be applied by who that is, or a file for TLS
-        cannot be read.
-    """
-    return {
-        "accounts": not settings.quiet,
-        "clone": clone,
-        "connections_per_child": settings.connections_per_child,
-        "handler": handler.order(),
-        "handshake_timeout": settings.handshake_timeout,
-        "launcher": settings.launcher,
-        "limits": limits.order(settings, uid),
-        "listened_to": listened_to,
-        "path": list(sys.path),
-        "tls": _certificates(settings),
-    }
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    certificate = _contents(settings, "tls_certificate")
-    if certificate is None:
-        return None
-    return {
-        "certificate": certificate,
-        "key": _contents(settings, "tls_key"),
-        "client_ca": _contents(settings, "tls_client_ca"),
-    }
-
-
-def _contents(settings: Settings, name: str) -> PemFile | None:
-    """Path and contents of the file of a setting.  The contents, because children that are
-    started later shall have what was found to be right, not what the disk has then."""
-    path = getattr(settings, name)
-    if path is None:
-        return None
-    try:
-        with open(path, "rb") as file:
-            return os.path.abspath(path), file.read()
-    except OSError as failure:
-        raise InvalidSetting(f"--{option_name(name)} {path}: {failure.strerror}") from None

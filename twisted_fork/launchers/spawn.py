@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -21,12 +20,11 @@ from twisted_fork.kernel.watcher import Watching
 from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.check import Check
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.orders import give_orders
 from twisted_fork.pool.child import Child
+from twisted_fork.pool.launcher import Owner
 from twisted_fork.wire import messages
 from twisted_fork.wire.orders import Orders
-
-if TYPE_CHECKING:
-    from twisted_fork.pool.pool import Pool
 
 __all__ = ["SpawnLauncher"]
 
@@ -43,6 +41,8 @@ class SpawnLauncher:
     :param starter: starts them.
     """
 
+    has_spares = True
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -56,12 +56,12 @@ class SpawnLauncher:
         self._journal = journal
         self._orders = orders
         self._starter = starter
-        self._pool: Pool
+        self._pool: Owner
         self._starting: set[Child] = set()
         self._check: Check | None = None
         self._stopped: Deferred[None] | None = None
 
-    def start(self, pool: Pool) -> None:
+    def start(self, pool: Owner) -> None:
         self._pool = pool
         pool.launcher_changed()
 
@@ -75,7 +75,7 @@ class SpawnLauncher:
             partial(self._pool.channel_lost, child),
         )
         try:
-            interpreter.give_orders(channel.send, self._orders)
+            give_orders(channel.send, self._orders)
             child.lives(self._starter.start("child", theirs, partial(self._ended, child)))
             child.channel = channel
             self._starting.add(child)
@@ -124,7 +124,7 @@ class SpawnLauncher:
         self._stopped = Deferred()
         for child in self._starting:
             if child.connection is None:
-                self._pool.children.dismiss(child)
+                self._pool.dismiss(child)
         if self._check is not None:
             self._check.kill()
         self._look_whether_stopped()

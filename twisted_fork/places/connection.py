@@ -10,8 +10,8 @@ import socket
 import struct
 from typing import Any
 
-from twisted_fork.inside.about import plain
 from twisted_fork.journal import printable
+from twisted_fork.wire.addresses import plain
 from twisted_fork.wire.orders import Address, Details
 
 __all__ = ["Connection", "names"]

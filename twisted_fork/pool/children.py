@@ -10,7 +10,7 @@ import signal
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.journal import Journal
-from twisted_fork.kernel.processes import bury
+from twisted_fork.kernel.sweep import bury
 from twisted_fork.pool.child import Child, Event, State
 from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.launcher import Launcher

@@ -1,29 +1,59 @@
 """
-What the pool asks of a launcher, whichever it is.
+What the pool asks of a launcher, whichever it is, and what that tells the pool.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-if TYPE_CHECKING:
-    from twisted_fork.pool.child import Child
-    from twisted_fork.pool.pool import Pool
-    from twisted_fork.wire.orders import Orders
+from twisted_fork.pool.child import Child
+from twisted_fork.wire.messages import Message
+from twisted_fork.wire.orders import Orders
 
-__all__ = ["Impossible", "Launcher"]
+__all__ = ["Impossible", "Launcher", "Owner"]
 
 
 class Impossible(Exception):
     """A child for a connection cannot be made, now or later; the message says why."""
 
 
-class Launcher(Protocol):
-    """How children come to be.  It tells the pool what becomes of each."""
+class Owner(Protocol):
+    """What a launcher tells the pool; see Pool."""
 
-    def start(self, pool: Pool) -> None:
+    def alive(self, child: Child, took: bool = False) -> None: ...
+
+    def said(self, child: Child, message: Message) -> None: ...
+
+    def channel_lost(self, child: Child) -> None: ...
+
+    def ended(self, child: Child, reason: Failure) -> None: ...
+
+    def failed(self, child: Child, number: int) -> None: ...
+
+    def never_was(self, child: Child) -> None: ...
+
+    def dismiss(self, child: Child) -> None: ...
+
+    def fault(self, child: Child) -> None: ...
+
+    def renew(self) -> None: ...
+
+    def launcher_changed(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """
+    How children come to be.  It tells the pool what becomes of each.
+
+    :ivar has_spares: it can make children that wait for a connection.
+    """
+
+    has_spares: bool
+
+    def start(self, pool: Owner) -> None:
         """Get ready; from then on call the pool."""
 
     def ready(self) -> bool:

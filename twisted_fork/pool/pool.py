@@ -67,6 +67,7 @@ class Pool:
         self.fault = faults.fault
         self.abandon = faults.abandon
         self._write_off = faults.write_off
+        self.dismiss = self.children.dismiss
         self.placement = Placement(
             settings,
             clock,

@@ -211,11 +211,8 @@ class Control(LineOnlyReceiver):
 
     def do_state(self) -> dict[str, Any]:
         """What there is in the reactor process."""
-        service = _service()
-        pool, watcher = service._pool, service._watcher
-        assert pool is not None
-        assert watcher is not None
-        assert service._gate is not None
+        running = _service()._running
+        pool, watcher, gate = running.pool, running.watcher, running.gate
         return {
             "children": Counter(child.state.value for child in pool.children),
             "busy": pool.places.taken,
@@ -224,7 +221,7 @@ class Control(LineOnlyReceiver):
             "waiting": len(pool.places.waiting),
             "sources": len(pool.places.sources),
             "watched": len(watcher._readers),
-            "ports": sum(reader in _reactor().getReaders() for reader in service._gate._readers),
+            "ports": sum(reader in _reactor().getReaders() for reader in gate._readers),
             "delayed": _delayed(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "processes": len(_children()),

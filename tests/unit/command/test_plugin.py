@@ -14,7 +14,7 @@ from tests.unit.test_service import ServiceCase
 from twisted_fork.command.forkecho import Options, makeService
 from twisted_fork.command.plugin import make, own_process
 from twisted_fork.handler import Echo, Imported
-from twisted_fork.launchers import interpreter
+from twisted_fork.launchers import check
 
 
 class OwnProcessTests(ServiceCase):
@@ -39,7 +39,7 @@ class MakingTests(Case):
 
     def setUp(self) -> None:
         self.patch(sys, "path", list(sys.path))
-        self.patch(interpreter, "check", lambda *arguments: None)
+        self.patch(check, "check", lambda *arguments: None)
 
     def refusal(self, *words: str) -> str:
         """What is written when the command line cannot be done."""
@@ -69,5 +69,5 @@ class MakingTests(Case):
         self.assertIn("--max-children", self.refusal("-c", "1000000", "-l", "tcp:0"))
 
     def test_what_the_look_has_found_is_told(self) -> None:
-        self.patch(interpreter, "check", lambda *arguments: "children cannot be forked here: why")
+        self.patch(check, "check", lambda *arguments: "children cannot be forked here: why")
         self.assertIn("children cannot be forked here: why", self.refusal("-l", "tcp:0"))

@@ -15,7 +15,7 @@ from tests.unit.fakes import channel_pair
 from tests.unit.processes import status_of
 from twisted_fork import inside
 from twisted_fork.handler import Echo
-from twisted_fork.launchers import interpreter
+from twisted_fork.launchers.orders import give_orders, orders_for
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
 
@@ -51,8 +51,8 @@ class TemplateTests(Case):
 
     def start(self, connections_per_child: int = 1) -> None:
         settings = Settings(connections_per_child=connections_per_child)
-        orders = interpreter.orders(Echo(), settings, listened_to=False)
-        interpreter.give_orders(partial(messages.send, self.ours), orders)
+        orders = orders_for(Echo(), settings, listened_to=False)
+        give_orders(partial(messages.send, self.ours), orders)
         assert inside.__file__ is not None
         with open(self.stderr, "wb") as stderr, open(os.devnull) as nothing, self.theirs:
             self.template = os.posix_spawn(

@@ -14,7 +14,7 @@ from tests.unit.fakes import channel_pair
 from tests.unit.processes import descriptors_before, forked, status_of
 from twisted_fork.handler import Echo
 from twisted_fork.inside import worker
-from twisted_fork.launchers.interpreter import orders
+from twisted_fork.launchers.orders import orders_for
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
 
@@ -22,7 +22,7 @@ from twisted_fork.wire import messages
 def echo_work(connections_per_child: int = 1) -> worker.Work:
     """Work as the orders for the echo make it."""
     settings = Settings(connections_per_child=connections_per_child)
-    return worker.Work(orders(Echo(), settings, listened_to=False))
+    return worker.Work(orders_for(Echo(), settings, listened_to=False))
 
 
 def work_of(serve: Callable[[socket.socket], object]) -> worker.Work:

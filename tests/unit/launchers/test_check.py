@@ -15,6 +15,7 @@ from twisted_fork.handler import Imported
 from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.check import Check
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.orders import orders_for
 from twisted_fork.settings import Settings
 
 MODULE = "checked_module"
@@ -35,7 +36,7 @@ class CheckTests(Case):
         """Check a handler whose module begins with these lines."""
         text = "\n".join([*lines, "def serve(connection, peer):", "    pass", ""])
         (self.folder / f"{MODULE}.py").write_text(text)
-        orders = interpreter.orders(Imported(MODULE, "serve"), Settings(), False)
+        orders = orders_for(Imported(MODULE, "serve"), Settings(), False)
         another: Any = None  # a check has pipes
         starter = Starter(self.reactor, self.reactor, another, (1024, 1024), None)
         return Check(self.reactor, self.reactor, starter, orders, self.found.append)

@@ -18,9 +18,10 @@ from tests.unit.processes import forked
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
 from twisted_fork.kernel.stderr import StandardError
-from twisted_fork.launchers import fork, interpreter
+from twisted_fork.launchers import fork, interpreter, templates
 from twisted_fork.launchers.fork import ForkLauncher
-from twisted_fork.launchers.interpreter import Starter, orders
+from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.orders import orders_for
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import Child, State
 from twisted_fork.pool.pool import Pool
@@ -48,12 +49,12 @@ class ForkLauncherCase(Case):
             def sweep(self) -> None:
                 test.swept.append(self.group)
 
-        self.patch(fork, "Sweep", FakeSweep)
+        self.patch(templates, "Sweep", FakeSweep)
         self.build()
 
     def build(self, **given: Any) -> None:
         settings = Settings(**{"spare_children": 0, **given})
-        told = orders(Echo(), settings, listened_to=False)
+        told = orders_for(Echo(), settings, listened_to=False)
         journal = journal_of(self.lines)
         self.launcher = ForkLauncher(self.reactor, self.reactor, journal, told, self.starter())
         self.pool = Pool(

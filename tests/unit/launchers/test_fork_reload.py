@@ -10,12 +10,12 @@ from tests.unit.fakes import pass_time
 from tests.unit.launchers.test_fork import ForkLauncherCase
 from tests.unit.test_service import ServiceCase
 from twisted_fork.handler import Echo
-from twisted_fork.launchers.interpreter import orders
+from twisted_fork.launchers.orders import orders_for
 from twisted_fork.pool.child import State
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
 
-NEW = orders(Echo(print=True), Settings(spare_children=0), listened_to=False)
+NEW = orders_for(Echo(print=True), Settings(spare_children=0), listened_to=False)
 
 
 class ReloadingTests(ForkLauncherCase):

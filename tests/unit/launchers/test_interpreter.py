@@ -23,8 +23,9 @@ from tests.unit.processes import (
 )
 from twisted_fork.handler import Echo, Imported
 from twisted_fork.inside import start
-from twisted_fork.launchers import interpreter
-from twisted_fork.launchers.interpreter import verdict
+from twisted_fork.launchers import check, interpreter
+from twisted_fork.launchers.check import verdict
+from twisted_fork.launchers.orders import give_orders, orders_for
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire import messages
 from twisted_fork.wire.orders import Orders
@@ -84,7 +85,7 @@ class OrdersTests(Case):
 
     def orders(self, **given: str) -> Orders:
         settings = Settings(tls_certificate=str(self.certificate), **given)  # type: ignore[arg-type]
-        return interpreter.orders(Echo(), settings, listened_to=False)
+        return orders_for(Echo(), settings, listened_to=False)
 
     def test_files_for_tls_are_told_as_they_were(self) -> None:
         told = self.orders(tls_client_ca=str(self.certificate))["tls"]
@@ -105,7 +106,7 @@ class OrdersTests(Case):
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
         before = descriptors_before()
-        interpreter.give_orders(partial(messages.send, ours), told)
+        give_orders(partial(messages.send, ours), told)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
         message = messages.receive(theirs)
         assert message is not None
@@ -126,8 +127,8 @@ class CheckTests(Case):
         text = "\n".join([*lines, "def serve(connection, peer):", "    pass", ""])
         (self.folder / "checked_module.py").write_text(text)
         settings = Settings(launcher=launcher)
-        orders = interpreter.orders(Imported("checked_module", "serve"), settings, False)
-        return interpreter.check(orders)
+        orders = orders_for(Imported("checked_module", "serve"), settings, False)
+        return check.check(orders)
 
     def test_a_handler_that_can_be_imported_is_all_right(self) -> None:
         before = descriptors_before()
@@ -136,11 +137,11 @@ class CheckTests(Case):
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
     def test_the_call_that_forks_children_here_is_found_out(self) -> None:
-        found = interpreter.orders(Echo(), Settings(), False, clone="neither")
-        self.assertIsNone(interpreter.check(found))
+        found = orders_for(Echo(), Settings(), False, clone="neither")
+        self.assertIsNone(check.check(found))
         self.assertIn(found["clone"], ("clone3", "clone"))
-        orders = interpreter.orders(Imported("no_such_module", "serve"), Settings(), False)
-        self.assertIsNotNone(interpreter.check(orders))
+        orders = orders_for(Imported("no_such_module", "serve"), Settings(), False)
+        self.assertIsNotNone(check.check(orders))
 
     def test_what_it_prints_is_not_taken_for_an_answer(self) -> None:
         self.assertIsNone(self.check("print('hello')"))

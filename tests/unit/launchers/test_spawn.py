@@ -21,6 +21,7 @@ from twisted_fork.kernel.processes import ForkedProcess
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.launchers import interpreter, spawn
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.orders import orders_for
 from twisted_fork.launchers.spawn import SpawnLauncher
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import State
@@ -66,7 +67,7 @@ class SpawnCase(Case):
         return FakeReactor()
 
     def orders(self) -> Orders:
-        return interpreter.orders(Echo(), Settings(**SETTINGS), listened_to=False)
+        return orders_for(Echo(), Settings(**SETTINGS), listened_to=False)
 
     def connect(self) -> Connection:
         """A connection, of a real descriptor, is given to the pool."""

@@ -10,6 +10,8 @@ import os
 import sys
 import types
 
+from twisted_fork.wire.names import MAIN
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -23,9 +25,6 @@ _CO_COROUTINE = 0x80
 
 _PATIENCE = 1.0
 """Seconds that threads may take to end."""
-
-MAIN = "__twisted_fork_main__"
-"""What a script is called when it is imported for a handler that is defined in it."""
 
 
 class BadHandler(Exception):

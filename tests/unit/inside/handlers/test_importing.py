@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from tests.unit.cases import Case
 from twisted_fork.inside.handlers import importing
 from twisted_fork.inside.handlers.importing import BadHandler, kind_of, resolve
+from twisted_fork.wire.names import MAIN
 from twisted_fork.wire.orders import ImportOrder
 
 
@@ -138,8 +139,8 @@ class ResolveTests(Case):
     def test_a_script_is_imported_without_being_main(self) -> None:
         path = self.write("script", "name = __name__", "if name == '__main__':", "    boom")
         found = resolve(named(path, "name", script=True))
-        self.assertEqual(found, importing.MAIN)
-        self.assertIs(sys.modules[importing.MAIN].name, found)
+        self.assertEqual(found, MAIN)
+        self.assertIs(sys.modules[MAIN].name, found)
 
     def test_a_script_is_imported_once(self) -> None:
         path = self.write("script", "import sys", "sys.argv.append('imported')")
