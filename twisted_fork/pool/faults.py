@@ -5,6 +5,7 @@ that has it; never the service.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from twisted_fork.journal import Journal
@@ -12,6 +13,7 @@ from twisted_fork.places.connection import Connection
 from twisted_fork.places.places import Places
 from twisted_fork.pool.child import Child
 from twisted_fork.pool.children import Children
+from twisted_fork.pool.deadlines import end_group
 
 __all__ = ["Faults"]
 
@@ -57,3 +59,28 @@ class Faults:
         if connection is not None:
             self._places.release(connection)
         self._repair()
+
+    # What is done with many children, of whom one that raises must not spare the others
+
+    def signal(self, name: str) -> int:
+        """
+        Send a signal, such as ``TERM``, to the process group of every child that has not
+        ended.
+
+        :returns: how many these are.
+        """
+        number = signal.Signals[f"SIG{name}"]
+        for child in list(self._children):
+            try:
+                end_group(child, number)
+            except BaseException:
+                self.fault(child)
+        return len(self._children)
+
+    def dismiss_idle(self) -> None:
+        """Let all go that wait."""
+        for child in self._children.longest_idle(self._children.idle):
+            try:
+                self._children.dismiss(child)
+            except BaseException:
+                self.fault(child)

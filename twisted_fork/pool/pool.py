@@ -9,7 +9,6 @@ Placement's.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -23,7 +22,6 @@ from twisted_fork.places.connection import Connection
 from twisted_fork.places.places import Places
 from twisted_fork.pool.child import Breach, Child, ChildProtocol, Event, State
 from twisted_fork.pool.children import Children
-from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.faults import Faults
 from twisted_fork.pool.launcher import Launcher
 from twisted_fork.pool.placement import Placement
@@ -63,10 +61,9 @@ class Pool:
         self.launcher = launcher
         self.children = Children(clock, journal, launcher)
         self.places = Places(settings, clock, journal, self.children, room)
-        faults = Faults(journal, self.children, self.places, self._repair)
-        self.fault = faults.fault
-        self.abandon = faults.abandon
-        self._write_off = faults.write_off
+        self._faults = faults = Faults(journal, self.children, self.places, self._repair)
+        self.fault, self.abandon = faults.fault, faults.abandon
+        self.signal = faults.signal
         self.dismiss = self.children.dismiss
         self.placement = Placement(
             settings,
@@ -81,7 +78,7 @@ class Pool:
         )
         self.places.can_place = self.placement.can_place
         self.upkeep = Upkeep(settings, clock, self.children, self.places, self.placement)
-        self._serving = Serving(settings, clock, journal, self._overdue, crashed, told)
+        self._serving = Serving(settings, clock, journal, self.children, crashed, told)
         self._clock = clock
         self._is_told = protocol is not ChildProtocol
         self._listens = protocol.listens()
@@ -114,7 +111,7 @@ class Pool:
     def renew(self) -> None:
         """Children from now on are of a new generation: let the old go as they get idle."""
         self.children.generation += 1
-        self._dismiss_idle()
+        self._faults.dismiss_idle()
         self.settle()
 
     def stop(self) -> Deferred[None]:
@@ -127,34 +124,12 @@ class Pool:
         self.places.closed = True
         self.upkeep.stop()
         self.children.generation += 1
-        self._dismiss_idle()
+        self._faults.dismiss_idle()
         self.placement.stop()
         self._launcher_stopped = maybeDeferred(self.launcher.stop)
         self._launcher_stopped.addErrback(self._launcher_failed)
         self._launcher_stopped.addCallback(lambda _: self._look_whether_empty())
         return self._empty
-
-    def signal(self, name: str) -> int:
-        """
-        Send a signal, such as ``TERM``, to the process group of every child that has not
-        ended.
-
-        :returns: how many these are.
-        """
-        number = signal.Signals[f"SIG{name}"]
-        for child in list(self.children):
-            try:
-                end_group(child, number)
-            except BaseException:
-                self.fault(child)
-        return len(self.children)
-
-    def _dismiss_idle(self) -> None:
-        for child in self.children.longest_idle(self.children.idle):
-            try:
-                self.children.dismiss(child)
-            except BaseException:
-                self.fault(child)
 
     # What happens
 
@@ -170,7 +145,7 @@ class Pool:
             if self.placement.launches.failures:
                 self.placement.launched(child)
             if child.state is State.LEAVING:
-                self._write_off(child)  # it was given up before it lived
+                self._faults.write_off(child)  # it was given up before it lived
             elif took:
                 self.taken(child)
             elif child.connection is None:
@@ -277,9 +252,6 @@ class Pool:
         self._over(child)
         self._serving.over(child, since, amount)
         self.settle()
-
-    def _overdue(self, child: Child) -> None:
-        self.children.move(child, Event.OVERDUE)
 
     def _ended(self, child: Child, reason: Failure) -> None:
         if child.channel is not None:

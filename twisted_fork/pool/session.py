@@ -14,8 +14,9 @@ from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal
 from twisted_fork.kernel.traffic import Traffic
-from twisted_fork.pool.child import Child
+from twisted_fork.pool.child import Child, Event
 from twisted_fork.pool.deadlines import Deadline, limit_of
+from twisted_fork.pool.roster import Roster
 from twisted_fork.settings import Settings
 
 __all__ = ["Serving"]
@@ -25,7 +26,6 @@ class Serving:
     """
     Looks after the connections that children have taken.
 
-    :param overdue: is called with a child whose time is over.
     :param crashed: is called with the source of a connection whose child was ended by a
         signal, or by a limit.
     :param told: gives what the child with a pid has told at its end: bytes that it has received
@@ -37,14 +37,14 @@ class Serving:
         settings: Settings,
         clock: IReactorTime,
         journal: Journal,
-        overdue: Callable[[Child], object],
+        children: Roster,
         crashed: Callable[[str], object],
         told: Callable[[int], tuple[int, int] | None],
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._journal = journal
-        self._overdue = overdue
+        self._children = children
         self._crashed = crashed
         self._told = told
         limits = (settings.idle_timeout, settings.session_timeout)
@@ -108,3 +108,6 @@ class Serving:
             None if child.process is None else child.process.usage,
             limit,
         )
+
+    def _overdue(self, child: Child) -> None:
+        self._children.move(child, Event.OVERDUE)

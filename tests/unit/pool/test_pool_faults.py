@@ -24,7 +24,7 @@ from tests.unit.fakes import (
     process_of,
 )
 from twisted_fork.places.connection import Connection
-from twisted_fork.pool import children, pool
+from twisted_fork.pool import children, faults
 from twisted_fork.pool.child import Child, State
 from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.launcher import Impossible
@@ -393,7 +393,7 @@ class StoppingFaultTests(FaultCase):
 
     def test_whoever_cannot_be_signalled_is_lost(self) -> None:
         (first, closed), (second, _) = self.serving(), self.serving()
-        self.patch(pool, "end_group", Once(end_group))
+        self.patch(faults, "end_group", Once(end_group))
         self.assertEqual(self.world.pool.signal("TERM"), 2)
         self.assertEqual((closed.closed, first.state), (True, State.LEAVING))
         self.assertEqual(second.state, State.SERVING)
