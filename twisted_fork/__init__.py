@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted_fork.command.signals import take_signals
     from twisted_fork.entrance.descriptions import CannotListen
     from twisted_fork.handler import InvalidHandler, Program
-    from twisted_fork.inside.about import ConnectionInfo, connection, tell
+    from twisted_fork.inside.handlers.about import ConnectionInfo, connection, tell
     from twisted_fork.pool.child import ChildProtocol
     from twisted_fork.running import ChildInfo
     from twisted_fork.service import ForkingService
@@ -53,16 +53,16 @@ _HOMES = {
     "CannotListen": "entrance.descriptions",
     "ChildInfo": "running",
     "ChildProtocol": "pool.child",
-    "ConnectionInfo": "inside.about",
+    "ConnectionInfo": "inside.handlers.about",
     "ForkingService": "service",
     "InvalidHandler": "handler",
     "InvalidSetting": "settings",
     "Program": "handler",
     "Settings": "settings",
-    "connection": "inside.about",
+    "connection": "inside.handlers.about",
     "serve": "command.script",
     "take_signals": "command.signals",
-    "tell": "inside.about",
+    "tell": "inside.handlers.about",
 }
 
 

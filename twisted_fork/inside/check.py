@@ -11,7 +11,7 @@ import os
 import sys
 
 from twisted_fork.inside import sibling, worker
-from twisted_fork.inside.handlers import importing
+from twisted_fork.inside.handlers import ending, importing
 from twisted_fork.inside.handlers.importing import BadHandler
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def main() -> NoReturn:
         _refuse(str(failure))
     os.write(answer, f"checked {call}\n".encode())
     # nor what a handler has registered for the end of the interpreter
-    worker.exit_now(0)
+    ending.exit_now(0)
 
 
 def _files(tls: Certificates | None) -> list[str]:
@@ -121,4 +121,4 @@ def _refuse(why: str) -> NoReturn:
     line = " ".join(why.split()) + "\n"
     # not by sys.stderr, which may be the handler's by now
     os.write(2, line.encode("utf-8", "backslashreplace"))
-    worker.exit_now(1)
+    ending.exit_now(1)

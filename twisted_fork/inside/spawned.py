@@ -5,6 +5,7 @@ A spawned child: a fresh interpreter, whose memory layout is nobody else's.
 from __future__ import annotations
 
 from twisted_fork.inside import start, worker
+from twisted_fork.inside.handlers import ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ def main() -> NoReturn:
     try:
         work = worker.Work(orders)
     except Exception as failure:
-        worker.exit_now(worker.report(failure) or 1)
+        ending.exit_now(ending.report(failure) or 1)
     worker.rehearse(work)
     if not worker.say_ready(channel):
-        worker.exit_now(0)
-    worker.exit_now(worker.live(work, channel, None))
+        ending.exit_now(0)
+    ending.exit_now(worker.live(work, channel, None))

@@ -13,8 +13,7 @@ import ctypes
 import errno
 import os
 
-from twisted_fork.inside import about
-from twisted_fork.inside.handlers import program
+from twisted_fork.inside.handlers import about, program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

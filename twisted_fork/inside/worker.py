@@ -8,22 +8,18 @@ it looks at is a page that has to be copied for this child alone.
 from __future__ import annotations
 
 import _socket
-import os
-import sys
 
 from twisted_fork.inside.handlers import closing, loading
+from twisted_fork.inside.handlers.ending import report
 from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
 
     from twisted_fork.wire.orders import Details, Limits, Orders
 
-__all__ = ["Work", "exit_now", "live", "rehearse", "report", "say", "say_ready"]
-
-_INSIDE = __file__.rpartition("/")[0]
+__all__ = ["Work", "live", "rehearse", "say", "say_ready"]
 
 _NOBODY: Details = (int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None)
 
@@ -152,39 +148,3 @@ def rehearse(work: Work, times: int = 1) -> None:
         ours.shutdown(_socket.SHUT_WR)
         work.rehearsal(theirs.detach(), asked, None)
         ours.close()
-
-
-def report(raised: BaseException) -> int:
-    """
-    Say on standard error, hence in the log, what the handler raised.
-
-    :returns: the exit status that follows from it.
-    """
-    if isinstance(raised, SystemExit):
-        if raised.code is None or isinstance(raised.code, int):
-            return raised.code or 0
-        sys.stderr.write(f"{raised.code}\n")
-        return 1
-    import traceback
-
-    about = sys.modules.get("twisted_fork.inside.about")
-    if about is not None:
-        try:
-            sys.stderr.write(f"handler raised, peer={about.connection().peer!r}\n")
-        except RuntimeError:
-            pass
-    trace = raised.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_INSIDE):
-        trace = trace.tb_next
-    lines = traceback.format_exception(type(raised), raised, trace or raised.__traceback__)
-    sys.stderr.write("".join(lines))
-    return messages.EXIT_MEMORY if isinstance(raised, MemoryError) else 1
-
-
-def exit_now(status: int) -> NoReturn:
-    """
-    End this process without tearing the interpreter down, which would touch, hence
-    copy, most of the template's pages.  Nothing is left to flush: the interpreter runs
-    with unbuffered streams.
-    """
-    os._exit(status & 0xFF)

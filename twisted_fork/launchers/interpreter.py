@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-import twisted_fork
 from twisted_fork.kernel.processes import ForkedProcess, start_process
 from twisted_fork.kernel.stderr import StandardError, Stream
 from twisted_fork.kernel.watcher import Watching
@@ -27,7 +26,7 @@ __all__ = ["INSIDE", "PATIENCE", "Starter"]
 PATIENCE = 60.0
 """Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
 
-INSIDE = os.path.join(os.path.dirname(twisted_fork.__file__), "inside")
+INSIDE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "inside")
 """What an interpreter of ours runs."""
 
 

@@ -21,7 +21,7 @@ NEXT is all of it.  Whatever is not in the table is a breach by the child.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from twisted_fork.kernel.processes import ForkedProcess
     from twisted_fork.kernel.traffic import Traffic
     from twisted_fork.places.connection import Connection
-    from twisted_fork.pool.deadlines import Deadline
 
 __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
 
@@ -111,6 +110,19 @@ class ChildProtocol(ProcessProtocol):
         """The handler has sent *message*; it came from the child, who may be hostile."""
 
 
+class Limiting(Protocol):
+    """
+    The time limits of a connection; see deadlines.Deadline.
+
+    :ivar limit: the one that has been reached; None if none has.
+    """
+
+    limit: str | None
+
+    def cancel(self) -> object:
+        """The connection is over."""
+
+
 class Child:
     """
     A child, from when it is ordered until it has been waited for.
@@ -164,7 +176,7 @@ class Child:
         self.source = ""
         self.connection: Connection | None = None
         self.channel: Channel | None = None
-        self.deadline: Deadline | None = None
+        self.deadline: Limiting | None = None
         self.traffic: Traffic | None = None
         self.amount: tuple[int, int] | None = None
 

@@ -61,7 +61,7 @@ class Serving:
                 child.traffic = Traffic(connection.descriptor)
         connection.close()
         if self._limited:
-            child.deadline = Deadline(
+            deadline = child.deadline = Deadline(
                 self._clock,
                 self._journal,
                 child,
@@ -70,7 +70,7 @@ class Serving:
                 settings.idle_timeout,
                 settings.grace,
             )
-            child.deadline.begin()
+            deadline.begin()
         self._journal.handed_over(child.peer, child.pid)
 
     def over(self, child: Child, since: float, amount: tuple[int, int] | None) -> None:

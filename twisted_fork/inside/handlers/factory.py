@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted_fork.inside import about
+from twisted_fork.inside.handlers import about
 
 __all__ = ["serving"]
 

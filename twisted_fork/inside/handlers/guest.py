@@ -8,8 +8,7 @@ import os
 import socket
 import sys
 
-from twisted_fork.inside import about
-from twisted_fork.inside.handlers import closing, echo, importing
+from twisted_fork.inside.handlers import about, closing, echo, importing
 from twisted_fork.wire import messages
 
 TYPE_CHECKING = False

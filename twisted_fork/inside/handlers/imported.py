@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 
-from twisted_fork.inside import about
+from twisted_fork.inside.handlers import about
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

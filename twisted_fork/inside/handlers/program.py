@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from twisted_fork.inside import about
+    from twisted_fork.inside.handlers import about
     from twisted_fork.wire.orders import ProgramOrder
 
 __all__ = ["execute"]

@@ -14,6 +14,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from twisted_fork.inside.handlers import ending
+
 __all__ = ["relay", "through"]
 
 _CHUNK = 64 * 1024
@@ -25,8 +27,6 @@ def through(secured: ssl.SSLSocket, serve: Callable[[socket.socket], None]) -> N
 
     :raises SystemExit: it did not end with status 0.
     """
-    from twisted_fork.inside import worker
-
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -37,9 +37,9 @@ def through(secured: ssl.SSLSocket, serve: Callable[[socket.socket], None]) -> N
             serve(theirs)
             status = 0
         except BaseException as raised:
-            status = worker.report(raised)
+            status = ending.report(raised)
         finally:
-            worker.exit_now(status)
+            ending.exit_now(status)
     theirs.close()
     try:
         relay(secured, ours)

@@ -8,8 +8,8 @@ from typing import Any
 import twisted_fork
 from tests.unit.cases import Case
 from tests.unit.fakes import channel_pair
-from twisted_fork.inside import about
-from twisted_fork.inside.about import ConnectionInfo, connection, tell
+from twisted_fork.inside.handlers import about
+from twisted_fork.inside.handlers.about import ConnectionInfo, connection, tell
 from twisted_fork.wire import messages
 
 

@@ -1,0 +1,54 @@
+"""
+The end of a child: what is said of it, and the exit itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from twisted_fork.wire import messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__all__ = ["exit_now", "report"]
+
+_INSIDE = __file__.rpartition("/handlers/")[0]
+
+
+def report(raised: BaseException) -> int:
+    """
+    Say on standard error, hence in the log, what the handler raised.
+
+    :returns: the exit status that follows from it.
+    """
+    if isinstance(raised, SystemExit):
+        if raised.code is None or isinstance(raised.code, int):
+            return raised.code or 0
+        sys.stderr.write(f"{raised.code}\n")
+        return 1
+    import traceback
+
+    about = sys.modules.get("twisted_fork.inside.handlers.about")
+    if about is not None:
+        try:
+            sys.stderr.write(f"handler raised, peer={about.connection().peer!r}\n")
+        except RuntimeError:
+            pass
+    trace = raised.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_INSIDE):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(raised), raised, trace or raised.__traceback__)
+    sys.stderr.write("".join(lines))
+    return messages.EXIT_MEMORY if isinstance(raised, MemoryError) else 1
+
+
+def exit_now(status: int) -> NoReturn:
+    """
+    End this process without tearing the interpreter down, which would touch, hence
+    copy, most of the template's pages.  Nothing is left to flush: the interpreter runs
+    with unbuffered streams.
+    """
+    os._exit(status & 0xFF)
