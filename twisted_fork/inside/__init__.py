@@ -1,6 +1,5 @@
 """
-What runs in the template and in the children: plain blocking Python.
-
-Nothing in here imports Twisted, nor anything else that it does not need: every
-page that the template touches is a page that every fork pays for.
+The other world: the template and the children, from their first step to their end.  No
+Twisted, and nothing of the reactor process.  What serves a connection is in handlers.  Uses
+the wire.
 """

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from resource import RUSAGE_SELF, getrusage, struct_rusage
-from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import (
@@ -20,17 +19,15 @@ from twisted.internet.interfaces import (
     IProcessTransport,
     IReactorTime,
 )
-from twisted.internet.process import unregisterReapProcessHandler
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_fork.kernel.sweep import WALL, bury
+from twisted_fork.kernel.sweep import WALL
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Backoff, Later
 from twisted_fork.wire import calls
 
-__all__ = ["ForkedProcess", "adopt", "is_ours", "reason_for", "start_process"]
+__all__ = ["ForkedProcess", "adopt", "is_ours", "reason_for"]
 
 
 _ours: set[int] = set()
@@ -247,58 +244,6 @@ class ForkedProcess:
             self._ended(self._reason)
             self._told = True
         return True
-
-
-class _Listener(ProcessProtocol):
-    """
-    Hears of a process while Twisted waits for it.
-
-    :ivar pid: kept when it has ended.
-    :ivar reason: how it ended; None if it has not.
-    """
-
-    def __init__(self) -> None:
-        self.pid = 0
-        self.reason: Failure | None = None
-
-    def makeConnection(self, process: IProcessTransport) -> None:
-        self.pid = process.pid
-
-    def processEnded(self, reason: Failure) -> None:
-        self.reason = reason
-
-
-def start_process(
-    reactor: Any,
-    watcher: Watching,
-    ended: Callable[[Failure], object],
-    executable: str,
-    words: Sequence[str],
-    **options: Any,
-) -> ForkedProcess:
-    """
-    Start a process without pipes with Twisted's spawnProcess, and wait for it in Twisted's
-    place.
-
-    :param ended: see ForkedProcess.
-    :param options: see IReactorProcess.spawnProcess.
-    :raises OSError: no process can be made just now.
-    """
-    listener = _Listener()
-    process = reactor.spawnProcess(listener, executable, words, **options)
-    pid = process.pid
-    if pid is None:  # Twisted has waited for it already
-        adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
-        adopted.executed = True
-        return adopted
-    unregisterReapProcessHandler(pid, process)
-    try:
-        adopted = adopt(watcher, reactor, pid, ended)
-        adopted.executed = True
-        return adopted
-    except BaseException:
-        bury(reactor, pid)
-        raise
 
 
 def adopt(

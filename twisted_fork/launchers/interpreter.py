@@ -15,7 +15,8 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from twisted_fork.kernel.processes import ForkedProcess, start_process
+from twisted_fork.kernel.processes import ForkedProcess
+from twisted_fork.kernel.spawn import start_process
 from twisted_fork.kernel.stderr import StandardError, Stream
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.wire import messages

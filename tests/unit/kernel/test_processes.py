@@ -19,7 +19,8 @@ from tests.unit.cases import Case
 from tests.unit.fakes import FakeReactor
 from tests.unit.processes import descriptors_before, forked, status_of
 from twisted_fork.kernel import processes
-from twisted_fork.kernel.processes import ForkedProcess, reason_for, start_process
+from twisted_fork.kernel.processes import ForkedProcess, reason_for
+from twisted_fork.kernel.spawn import start_process
 from twisted_fork.kernel.sweep import Sweep
 from twisted_fork.wire import calls
 
