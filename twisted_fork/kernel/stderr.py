@@ -203,10 +203,10 @@ class StandardError:
     def account_of(self, pid: int) -> tuple[int, int] | None:
         """What a child that has ended has told of its connection: bytes received and sent; None
         if it has told nothing."""
-        account = self.tap.account_of(pid)
+        account = self.tap.accounts.pop(pid, None)
         for stream in list(self._shared) if account is None else ():
             while account is None and self._may_read() and stream.read():
-                account = self.tap.account_of(pid)
+                account = self.tap.accounts.pop(pid, None)
         return account
 
     def close(self) -> None:

@@ -44,13 +44,16 @@ class Tap:
     Pieces of standard error to lines of log, and what children tell of their connections.
 
     An unfinished line waits for its end, but not for long.
+
+    :ivar accounts: by pid, what a process has told of its connection: bytes received and sent,
+        see messages.ACCOUNT.  Whoever reads one takes it out.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal) -> None:
         self._clock = clock
         self._journal = journal
         self._unfinished: OrderedDict[int, bytes] = OrderedDict()
-        self._accounts: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self.accounts: OrderedDict[int, tuple[int, int]] = OrderedDict()
         self._second = 0
         self._lines = 0
         self._dropped = 0
@@ -88,10 +91,6 @@ class Tap:
         if rest:
             self._line(pid, rest)
 
-    def account_of(self, pid: int) -> tuple[int, int] | None:
-        """What the process with this pid has told of its connection, once: see messages.ACCOUNT."""
-        return self._accounts.pop(pid, None)
-
     def _without_accounts(self, pid: int, data: bytes) -> tuple[bytes, bytes]:
         """Take what a child tells of its connection out of *data*; and what only begins to be
         that, at its end."""
@@ -108,9 +107,9 @@ class Tap:
     def _account(self, pid: int, info: bytes) -> None:
         amount = tcpinfo.amount(info)
         if amount is not None:
-            self._accounts[pid] = amount
-            if len(self._accounts) > _MOST_ACCOUNTS:
-                self._accounts.popitem(last=False)
+            self.accounts[pid] = amount
+            if len(self.accounts) > _MOST_ACCOUNTS:
+                self.accounts.popitem(last=False)
 
     def _left(self) -> int:
         """How many lines may still be logged in this second."""

@@ -208,8 +208,30 @@ class Pool:
     def ended(self, child: Child, reason: Failure) -> None:
         """A child has ended and has been waited for."""
         try:
-            if child.state is not State.ENDED:
-                self._ended(child, reason)
+            if child.state is State.ENDED:
+                self.settle()  # it was told already, and then something raised
+                return
+            if child.channel is not None:
+                child.channel.hear_out()
+            state, status = child.state, reason_text(reason)
+            if child.pid is not None and not isinstance(reason.value, ProcessDone):
+                self._last_words(child.pid)
+            self.children.forget(child)
+            if self._is_told and child.protocol.transport is not None:
+                self._tell(child.protocol.processExited, reason)
+                self._tell(child.protocol.processEnded, reason)
+            if state in (State.GIVEN, State.BEARING):
+                self.placement.again(child, status)
+            elif state in (State.SERVING, State.OVERDUE):
+                if child.connection is not None:
+                    self.places.release(child.connection)
+                    child.connection = None
+                self._serving.ended(child, reason, status, self.places.closed)
+            elif state is not State.LEAVING:
+                self.journal.idle_child_ended(child.pid, status)
+                if not self.places.closed:
+                    self.upkeep.idle_child_ended()
+            child.over()
             self.settle()
         except BaseException:
             self.fault(child)
@@ -249,36 +271,11 @@ class Pool:
             return
         since = child.since
         self.children.becomes_idle(child, Event.READY)
-        self._over(child)
-        self._serving.over(child, since, amount)
-        self.settle()
-
-    def _ended(self, child: Child, reason: Failure) -> None:
-        if child.channel is not None:
-            child.channel.hear_out()
-        state, status = child.state, reason_text(reason)
-        if child.pid is not None and not isinstance(reason.value, ProcessDone):
-            self._last_words(child.pid)
-        self.children.forget(child)
-        if self._is_told and child.protocol.transport is not None:
-            self._tell(child.protocol.processExited, reason)
-            self._tell(child.protocol.processEnded, reason)
-        if state in (State.GIVEN, State.BEARING):
-            self.placement.again(child, status)
-        elif state in (State.SERVING, State.OVERDUE):
-            self._over(child)
-            self._serving.ended(child, reason, status, self.places.closed)
-        elif state is not State.LEAVING:
-            self.journal.idle_child_ended(child.pid, status)
-            if not self.places.closed:
-                self.upkeep.idle_child_ended()
-        child.over()
-
-    def _over(self, child: Child) -> None:
-        """The connection that *child* has served is over."""
         if child.connection is not None:
             self.places.release(child.connection)
             child.connection = None
+        self._serving.over(child, since, amount)
+        self.settle()
 
     def _repair(self) -> None:
         """A fault has interrupted something: what there is to do is done in the next turn."""

@@ -356,7 +356,7 @@ class TellingFaultTests(FaultCase):
 
     def test_one_that_has_ended_is_forgotten_with_its_connection(self) -> None:
         child, connection = self.serving()
-        self.patch(self.world.pool, "_ended", raising)
+        self.patch(self.world.pool.children, "forget", raising)
         self.world.end(child)
         self.assertOver(connection)
         self.assertEqual(len(self.world.pool.children), 0)

@@ -98,8 +98,7 @@ class ToldTests(Case):
         del self.lines[:]
         self.tap.wrote(7, said[:cut])
         self.tap.wrote(7, said[cut:])
-        self.assertEqual(self.tap.account_of(7), (received, sent))
-        self.assertIsNone(self.tap.account_of(7), "once")
+        self.assertEqual(self.tap.accounts.pop(7, None), (received, sent))
         self.tap.flush(7)
         self.assertEqual(self.lines, ["child wrote pid=7: a line", "child wrote pid=7: unfinished"])
 
@@ -115,7 +114,7 @@ class ToldTests(Case):
 
     def test_nobody_tells_for_another(self) -> None:
         self.tap.wrote(7, messages.ACCOUNT + info(1, 2))
-        self.assertIsNone(self.tap.account_of(8))
+        self.assertNotIn(8, self.tap.accounts)
 
     def test_one_that_is_never_finished_becomes_a_line(self) -> None:
         self.tap.wrote(7, messages.ACCOUNT + b"more")
@@ -125,5 +124,5 @@ class ToldTests(Case):
     def test_a_storm_of_processes_that_nobody_asks_for_is_forgotten(self) -> None:
         for pid in range(10_000):
             self.tap.wrote(pid, messages.ACCOUNT + info(1, 2))
-        self.assertEqual(self.tap.account_of(9_999), (1, 2))
-        self.assertIsNone(self.tap.account_of(1))
+        self.assertEqual(self.tap.accounts.pop(9_999, None), (1, 2))
+        self.assertNotIn(1, self.tap.accounts)

@@ -1,0 +1,98 @@
+"""
+How many calls of the project's own functions a connection costs in the reactor process, from
+its acceptance until its child has been waited for.
+
+They are what the reactor process can be made slower by without anybody noticing.  Calls have no
+noise: the smallest count of some connections is what one takes that meets no other.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from .clients import talk
+from .commands import through
+from .harness import Server
+from .processes import wait_until
+from .serving import Serve
+
+pytestmark = pytest.mark.command
+
+PROGRAM = Path(__file__).with_name("counted.py")
+
+CONNECTIONS = 5
+
+OF_ANOTHER_CHILD = ("launchers/fork.py:answered", "pool/upkeep.py:_refill_if_quiet")
+"""What is called to have the spare replaced: no connection waits for that."""
+
+
+class Counted:
+    """A server whose calls are counted."""
+
+    def __init__(self, serve: Serve, folder: Path, *options: str, spares: int) -> None:
+        self._file = folder / "calls"
+        self.server: Server = serve(
+            *options,
+            spares=spares,
+            launcher="fork",
+            wrap=lambda command: through(command, PROGRAM, str(self._file)),
+            forked=False,
+        )
+        self.server.wait_until_idle()
+
+    def calls(self) -> list[list[str]]:
+        """Since this was asked last."""
+        self.server.kill(signal.SIGRTMIN)
+        wait_until(self._file.exists, "the calls")
+        found: list[list[str]] = json.loads(self._file.read_text())
+        self._file.unlink()
+        return found
+
+    def of_one_connection(self, ends: str) -> list[str]:
+        """What one connection has called, until *ends* is logged and the server is idle."""
+        self.calls()
+        with self.server.connect() as connection:
+            talk(connection, b"hello")
+        self.server.wait_for(ends, of=connection)
+        self.server.wait_until_idle()
+        return [
+            name
+            for root in self.calls()
+            if not any(name in OF_ANOTHER_CHILD for name in root)
+            for name in root
+        ]
+
+    def fewest(self, ends: str) -> list[str]:
+        """Of several connections, what that has called that has called least."""
+        self.of_one_connection(ends)  # the first is not like those that follow
+        return min((self.of_one_connection(ends) for _ in range(CONNECTIONS)), key=len)
+
+
+def require_at_most(most: int, names: list[str]) -> None:
+    """Fail with what was called."""
+    lines = "\n".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    assert len(names) <= most, f"{len(names)} calls, not {most}: is something asked twice?\n{lines}"
+    assert len(names) > most / 2, f"only {len(names)} calls were seen:\n{lines}"
+
+
+def test_a_connection_that_a_spare_waits_for(serve: Serve, folder: Path) -> None:
+    counted = Counted(serve, folder, spares=2)
+    require_at_most(70, counted.fewest("child ended PEER"))
+
+
+def test_a_connection_that_a_child_is_forked_for(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # here the other child is its own
+    monkeypatch.setattr(f"{__name__}.OF_ANOTHER_CHILD", ())
+    counted = Counted(serve, folder, spares=0)
+    require_at_most(95, counted.fewest("child ended PEER"))
+
+
+def test_a_connection_whose_child_is_used_again(serve: Serve, folder: Path) -> None:
+    counted = Counted(serve, folder, "-k1000", spares=1)
+    require_at_most(70, counted.fewest("served PEER"))
