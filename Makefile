@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN ?=
 RUNNER ?= $(BIN)/python
 
-.PHONY: run test unit integration mutants check bench soak clean
+.PHONY: run test unit integration mutants check bench soak pictures clean
 
 run: .venv/installed
 	$(BIN)/twistd -n forkecho $(RUN)
@@ -31,6 +31,12 @@ bench: .venv/installed-bench
 
 soak: .venv/installed-bench
 	$(BIN)/python -m benchmarks.soak $(RUN)
+
+# drawn with Graphviz (Debian's package graphviz), and committed: a checkout does not need it
+pictures: docs/architecture.svg
+
+docs/%.svg: docs/%.dot
+	dot -Tsvg $< -o $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
