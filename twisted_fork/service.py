@@ -5,20 +5,20 @@ The service: its life, from what it is made of to its stop.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.python.failure import Failure
 
 from twisted_fork.arguments import protocol_from, settings_from
-from twisted_fork.entrance.descriptions import described, endpoint_from, listed, require_plain
-from twisted_fork.entrance.ports import Port, open_port
+from twisted_fork.entrance.descriptions import listed
+from twisted_fork.entrance.ports import Port, close_all, open_all
 from twisted_fork.handler import Handler, InvalidHandler, handler_from
 from twisted_fork.journal import Journal
-from twisted_fork.kernel import descriptors, system, traffic
+from twisted_fork.kernel import descriptors, system
 from twisted_fork.kernel.clock import keep_steady
 from twisted_fork.later import OneAtATime
 from twisted_fork.launchers import check
@@ -29,7 +29,7 @@ from twisted_fork.running import ChildInfo, Running
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire.orders import Orders
 
-__all__ = ["ForkingService", "Stage"]
+__all__ = ["NEXT", "ForkingService", "Stage", "Step"]
 
 
 class Stage(Enum):
@@ -187,24 +187,7 @@ class ForkingService(Service):
             self.check()
         if self.stage is not Stage.CHECKED:
             return
-        ports: list[Port] = []
-        try:
-            for wanted in self._endpoints:
-                description = described(wanted)
-                if isinstance(wanted, str):
-                    endpoint = endpoint_from(self._reactor, wanted)
-                else:
-                    endpoint = wanted
-                    require_plain(endpoint, description)
-                ports.append(open_port(endpoint, description, ports))
-            for port in ports:
-                port.configure(self.settings.keepalive, self.settings.nodelay)
-            if self.settings.idle_timeout is not None:
-                traffic.require_told([port.socket for port in ports])
-        except Exception:
-            _close(ports)
-            raise
-        self._ports = ports
+        self._ports = open_all(self._reactor, self._endpoints, self.settings)
         self._step(Step.OPEN)
 
     def privilegedStartService(self) -> None:
@@ -249,14 +232,23 @@ class ForkingService(Service):
         :returns: fires when the last child has been waited for.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        return maybeDeferred(self._stop).addErrback(self._stop_anyway)
+
+    def _stop(self) -> Deferred[None]:
         if self.stage is Stage.OPEN:
-            _close(self._ports)
+            close_all(self._ports)
             self._step(Step.STOP)
-        if self.stage is not Stage.RUNNING:
+        if self.stage is Stage.RUNNING:
+            self._step(Step.STOP)
+        if self.stage is not Stage.STOPPING:
             return succeed(None)
-        self._step(Step.STOP)
         stopped: Deferred[None] = self._running.stop()
-        return stopped.addBoth(lambda _: self._step(Step.STOPPED))
+        return stopped.addCallback(lambda _: self._step(Step.STOPPED))
+
+    def _stop_anyway(self, failure: Failure) -> Deferred[None]:
+        """Whatever has raised, the rest is still to be done."""
+        self._journal.raised(failure)
+        return self._stop()
 
     def hurry(self) -> None:
         """While stopping: do not wait for the grace to pass."""
@@ -286,9 +278,3 @@ class ForkingService(Service):
             launcher.reload_failed(f"reason={str(why)!r}")
             return succeed(False)
         return launcher.reload(told)
-
-
-def _close(ports: Iterable[Port]) -> None:
-    for port in ports:
-        with suppress(OSError):
-            port.close()

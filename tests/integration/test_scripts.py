@@ -98,14 +98,14 @@ def test_mistakes_are_raised_before_anything_is_started(folder: Path, nobody_lef
     raised = ended.stdout.splitlines()
     assert len(raised) == len(MISTAKES), ended.stdout
     for line, (call, told) in zip(raised, MISTAKES, strict=True):
-        assert re.match(rf"(twisted_fork\.\w+\.)?{told}", line), call
+        assert re.match(rf"(twisted_fork[\w.]*\.)?{told}", line), call
     assert not [path for path in folder.iterdir() if path.is_socket()]
 
 
 def test_a_mistake_that_nobody_catches_ends_the_script(folder: Path, nobody_left: None) -> None:
     main = """if __name__ == "__main__": twisted_fork.serve(upper, max_children=0)"""
     ended = run_script(folder, *HANDLER, main)
-    told = r"(twisted_fork\.\w+\.)?InvalidSetting: max_children cannot be 0: "
+    told = r"(twisted_fork[\w.]*\.)?InvalidSetting: max_children cannot be 0: "
     assert re.match(told, ended.stderr.splitlines()[-1]), ended.stderr
     assert ended.returncode == 1
 

@@ -6,6 +6,7 @@ map of them in the documents.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -186,3 +187,13 @@ class RoomTests(Case):
             if path.stem == "__init__":
                 told = ast.get_docstring(ast.parse(path.read_text())) or ""
                 self.assertGreater(len(told), 60, f"{name}: say what belongs there, and what not")
+
+    def test_the_map_names_every_module_once(self) -> None:
+        rows = re.findall(r"^\| `([\w/]+\.py)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+        paths = {str(path.relative_to(PACKAGE)) for path in MODULES.values()}
+        wanted = {path for path in paths if path == "__init__.py" or "__init__" not in path}
+        self.assertEqual(
+            {path: rows.count(path) for path in sorted(wanted | set(rows)) if path},
+            dict.fromkeys(sorted(wanted), 1),
+            "docs/architecture.md: each module has one row in the map, and what is gone has none",
+        )

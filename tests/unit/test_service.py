@@ -20,7 +20,7 @@ from twisted_fork.inside import start
 from twisted_fork.kernel import descriptors, system
 from twisted_fork.launchers import check, fork, interpreter
 from twisted_fork.pool.child import ChildProtocol
-from twisted_fork.service import ForkingService
+from twisted_fork.service import NEXT, ForkingService, Stage, Step
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire import messages
 
@@ -260,6 +260,63 @@ class StartingTests(ServiceCase):
         self.started()
         self.started()
         self.assertEqual(self.limits, [(1024, 4096)] * 2)
+
+
+class LifeTests(ServiceCase):
+    """The table of a service's life."""
+
+    def test_it_goes_through_all_stages_and_is_as_new_then(self) -> None:
+        service = self.service()
+        stages = [service.stage]
+        for step in (service.check, service.open_ports, service.startService):
+            step()
+            stages.append(service.stage)
+        self.template_is_ready()
+        stopped = self.stop(service)
+        stages.append(service.stage)
+        self.template_ends()
+        self.successResultOf(stopped)
+        self.assertEqual(stages, list(Stage))
+        self.assertIs(service.stage, Stage.NEW)
+
+    def test_every_stage_is_left_for_one_that_can_be_left_too(self) -> None:
+        for stage in Stage:
+            thens = {then for (before, _), then in NEXT.items() if before is stage}
+            self.assertTrue(thens - {stage}, stage)
+
+    def test_ports_are_not_opened_before_the_handler_was_checked(self) -> None:
+        opens = {stage for stage, step in NEXT if step is Step.OPEN}
+        self.assertEqual(opens, {Stage.CHECKED})
+        self.patch(check, "check", lambda *arguments: "no such module")
+        service = self.service()
+        self.assertRaises(InvalidHandler, service.open_ports)
+        self.assertIs(service.stage, Stage.NEW)
+
+    def test_one_that_runs_cannot_be_started_nor_one_that_stops(self) -> None:
+        service = self.started()
+        with self.assertRaisesRegex(RuntimeError, "start: the service is running"):
+            service.startService()
+        stopped = self.stop(service)
+        with self.assertRaisesRegex(RuntimeError, "start: the service is stopping"):
+            service.startService()
+        self.template_ends()
+        self.successResultOf(stopped)
+
+    def test_one_that_runs_can_be_checked(self) -> None:
+        service = self.started()
+        service.check()
+        self.assertIs(service.stage, Stage.RUNNING)
+        self.stop(service)
+        self.template_ends()
+
+    def test_the_ports_of_one_that_was_never_started_are_closed(self) -> None:
+        service = self.service()
+        service.open_ports()
+        address = service._ports[0].socket.getsockname()
+        self.successResultOf(self.stop(service))
+        self.assertIs(service.stage, Stage.NEW)
+        with socket.socket() as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, address)
 
 
 class StoppingTests(ServiceCase):

@@ -12,7 +12,8 @@ import _socket
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.endpoints import (
@@ -23,9 +24,24 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_fork.entrance import unixsockets
-from twisted_fork.entrance.descriptions import CannotListen, endpoint_from, require_plain
+from twisted_fork.entrance.descriptions import (
+    CannotListen,
+    described,
+    endpoint_from,
+    require_plain,
+)
+from twisted_fork.kernel import traffic
+from twisted_fork.settings import Settings
 
-__all__ = ["CannotListen", "Port", "endpoint_from", "open_port", "require_plain"]
+__all__ = [
+    "CannotListen",
+    "Port",
+    "close_all",
+    "endpoint_from",
+    "open_all",
+    "open_port",
+    "require_plain",
+]
 
 _OURS = "this server itself listens there already"
 
@@ -68,6 +84,41 @@ class Port:
                 self._place.remove()
         finally:
             self.socket.close()
+
+
+def open_all(
+    reactor: Any, endpoints: Iterable[str | IStreamServerEndpoint], settings: Settings
+) -> list[Port]:
+    """
+    Open what *endpoints* describe.
+
+    :raises CannotListen: one cannot be opened; none is open then.
+    """
+    ports: list[Port] = []
+    try:
+        for wanted in endpoints:
+            description = described(wanted)
+            if isinstance(wanted, str):
+                endpoint = endpoint_from(reactor, wanted)
+            else:
+                endpoint = wanted
+                require_plain(endpoint, description)
+            ports.append(open_port(endpoint, description, ports))
+        for port in ports:
+            port.configure(settings.keepalive, settings.nodelay)
+        if settings.idle_timeout is not None:
+            traffic.require_told([port.socket for port in ports])
+    except Exception:
+        close_all(ports)
+        raise
+    return ports
+
+
+def close_all(ports: Iterable[Port]) -> None:
+    """Whatever the kernel says of one, the others are closed too."""
+    for port in ports:
+        with suppress(OSError):
+            port.close()
 
 
 def open_port(
