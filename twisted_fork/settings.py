@@ -198,7 +198,7 @@ class Settings:
                 # it is as frozen as it was
                 object.__setattr__(self, setting.name, value)
             if not kind.fits(value):
-                why = kind.hint(value) or f"it takes {kind.value}"
+                why = kind.hint(value) or f"it takes {kind.value or kind.wanted}"
                 raise InvalidSetting(f"{setting.name} cannot be {value!r}: {why}")
         if self.proxy_from != _PROXY_FROM and not self.proxy_protocol:
             raise InvalidSetting("--proxy-from goes with --proxy-protocol only")
@@ -227,14 +227,9 @@ def parse(setting: Field[Any], text: str) -> Any:
     kind = setting.metadata["kind"]
     try:
         value = kind.make(text)
+        if kind.fits((value,) if repeatable(setting) else value):
+            return value
     except ValueError:
-        raise _invalid(setting, text) from None
-    if not kind.fits((value,) if repeatable(setting) else value):
-        raise _invalid(setting, text)
-    return value
-
-
-def _invalid(setting: Field[Any], text: str) -> InvalidSetting:
-    kind = setting.metadata["kind"]
+        pass
     why = kind.hint(text) or f"it takes {kind.wanted}"
-    return InvalidSetting(f"--{option_name(setting.name)} cannot be {text!r}: {why}")
+    raise InvalidSetting(f"--{option_name(setting.name)} cannot be {text!r}: {why}")
