@@ -15,8 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from twisted_fork import kinds
-from twisted_fork.launchers import limits
-from twisted_fork.settings import Settings
 
 __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_from"]
 
@@ -34,8 +32,6 @@ class Echo:
     """
 
     print: bool = False
-
-    reusable = True
 
     def order(self) -> dict[str, Any]:
         """What a template is told: plain values."""
@@ -55,8 +51,6 @@ class Imported:
     module: str
     name: str
     script: bool = False
-
-    reusable = True
 
     @classmethod
     def parse(cls, path: str) -> Imported:
@@ -102,8 +96,6 @@ class Program:
     clear_env: bool = False
     chdir: str | os.PathLike[str] | None = None
 
-    reusable = False
-
     def __post_init__(self) -> None:
         argv = _argv(self.argv)
         # it is as frozen as it was
@@ -124,12 +116,6 @@ class Program:
             raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
         if self.chdir is not None and not os.path.isdir(self.chdir):
             raise InvalidHandler(f"chdir (--chdir) cannot be {self.chdir!r}: it is no folder")
-
-    def direct(self, settings: Settings) -> bool:
-        """Whether the reactor process can execute it without anybody's help: nothing has
-        to be done between the fork and the execution."""
-        plain = self.chdir is None and settings.tls_certificate is None
-        return plain and limits.order(settings) is None
 
     def order(self) -> dict[str, Any]:
         """

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred, suc
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from twisted_fork import agreement
 from twisted_fork.arguments import protocol_from, settings_from
 from twisted_fork.entrance.admission import Admission
 from twisted_fork.entrance.descriptions import described, endpoint_from, listed, require_plain
@@ -138,12 +139,8 @@ class ForkingService(Service):
             would need too many descriptors, or the system denies what they need.
         """
         system.check()
-        direct = isinstance(self._handler, Program) and self._handler.direct(self.settings)
-        descriptors.check(self.settings, self._protocol.listens(), direct)
-        if self.settings.connections_per_child > 1 and not self._handler.reusable:
-            raise InvalidSetting(
-                "--connections-per-child has to be 1 with a program: it becomes the child"
-            )
+        listens, in_use, most = self._protocol.listens(), descriptors.in_use(), descriptors.most()
+        agreement.check(self.settings, self._handler, listens, in_use, most)
         self._orders = self._new_orders(uid)
         wrong = interpreter.check(self._orders, uid, gid)
         if wrong is not None:
@@ -263,7 +260,7 @@ class ForkingService(Service):
 
     def _executes(self, program: Program) -> bool:
         """Whether the reactor process executes *program*, without a child's help."""
-        if not program.direct(self.settings):
+        if not agreement.is_direct(program, self.settings):
             return False
         able = system.can_begin_sessions()
         if not able:

@@ -11,6 +11,7 @@ import pwd
 import resource
 from typing import Any
 
+from twisted_fork import agreement
 from twisted_fork.settings import InvalidSetting, Settings
 
 __all__ = ["order"]
@@ -34,11 +35,11 @@ def order(settings: Settings, uid: int | None = None) -> dict[str, Any] | None:
     :param uid: who the reactor process will be; by default who it is.
     :raises InvalidSetting: one of them cannot be applied.
     """
+    if not agreement.is_limited(settings):
+        return None
     told = {name: getattr(settings, name) for name in _IN_CHILD}
     told["uid"], told["gid"] = _identity(settings, os.geteuid() if uid is None else uid)
-    told["no_new_privs"] = settings.no_new_privs or settings.user is not None
-    if all(value is None or value is False for value in told.values()):
-        return None
+    told["no_new_privs"] = agreement.no_new_privileges(settings)
     _require_possible(told, os.geteuid() if uid is None else uid)
     return told
 
