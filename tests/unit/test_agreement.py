@@ -245,13 +245,36 @@ class CheckTests(Case):
         self.check(settings, raised, in_use)
         self.assertRaises(InvalidSetting, self.check, settings, raised - 1, in_use)
 
-    def test_who_takes_too_much_is_named(self) -> None:
-        for limit, settings, told in [
-            (256, Settings(spare_children=200), "--max-children cannot be 256: .*; --max-children"),
-            (1000, Settings(spare_children=900), "--spare-children cannot be 900: .*; --spare-ch"),
-            (1000, Settings(max_children=900), "--max-children cannot be 900: .*; --max-children"),
-            (209, Settings(), "--max-children 1 --spare-children 0 would fit"),
-            (64, Settings(), "this process may open 64 descriptors, and one child alone takes"),
+    def test_as_much_is_advised_as_fits_and_who_takes_too_much_is_named(self) -> None:
+        many, spares = "--max-children cannot be", "--spare-children cannot be"
+        for children, waiting, limit, blamed, fits in [
+            (256, 4, 465, f"{many} 256", "--max-children 255"),
+            (256, 4, 211, f"{many} 256", "--max-children 1"),
+            (256, 4, 210, f"{many} 256", "--max-children 1 --spare-children 0"),
+            (256, 4, 203, f"{many} 256", "--max-children 1 --spare-children 0"),
+            (256, 200, 857, f"{spares} 200", "--spare-children 199"),
+            (256, 200, 466, f"{spares} 200", "--spare-children 4"),
+            (256, 200, 465, f"{many} 256", "--max-children 255 --spare-children 4"),
+            (256, 200, 211, f"{many} 256", "--max-children 1 --spare-children 4"),
+            (256, 200, 210, f"{many} 256", "--max-children 1 --spare-children 0"),
+            (1000, 10, 223, f"{many} 1000", "--max-children 1"),
+            (1000, 10, 222, f"{many} 1000", "--max-children 12 --spare-children 4"),
         ]:
-            with self.assertRaisesRegex(InvalidSetting, told):
-                self.check(settings, limit)
+            with self.assertRaises(InvalidSetting) as caught:
+                self.check(Settings(max_children=children, spare_children=waiting), limit)
+            needed = 10 + 3 * 64 + children + 2 * waiting
+            self.assertEqual(
+                str(caught.exception),
+                f"{blamed}: it needs {needed} descriptors and this process may open {limit};"
+                f" {fits} would fit, or raise the limit to {needed} (ulimit -n, or LimitNOFILE="
+                " in a unit)",
+            )
+
+    def test_where_nobody_fits_the_limit_is_to_be_raised(self) -> None:
+        with self.assertRaises(InvalidSetting) as caught:
+            self.check(Settings(), 202)
+        self.assertEqual(
+            str(caught.exception),
+            "this process may open 202 descriptors, and one child alone takes a limit of 203:"
+            " raise the limit to 466 (ulimit -n, or LimitNOFILE= in a unit)",
+        )
