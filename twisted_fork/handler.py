@@ -34,8 +34,6 @@ class Echo:
 
     print: bool = False
 
-    reusable = True
-
     def order(self) -> EchoOrder:
         """What a template is told."""
         return {"kind": "echo", "print": self.print}
@@ -54,8 +52,6 @@ class Imported:
     module: str
     name: str
     script: bool = False
-
-    reusable = True
 
     @classmethod
     def parse(cls, path: str) -> Imported:
@@ -100,8 +96,6 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     clear_env: bool = False
     chdir: str | os.PathLike[str] | None = None
-
-    reusable = False
 
     def __post_init__(self) -> None:
         argv = _argv(self.argv)

@@ -5,9 +5,11 @@ that are not.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -30,57 +32,50 @@ __all__ = [
     "whole",
 ]
 
+_Fits = Callable[[Any], bool]
 
+_REAL = (int, float)
+
+_ABOVE_ZERO = math.ulp(0.0)
+"""The smallest number that is."""
+
+
+@dataclass(frozen=True)
 class Kind:
     """
     A kind of value: how it is made of text, what is one, and how that is told.
 
-    :param make: makes a value of text; ValueError if it cannot.
-    :param fits: whether something is a value of this kind.
-    :param wanted: what to say to somebody who gave another text.
-    :param value: what to say to an application that gave another value; by default the same.
-    :param hint: says what is wrong with something better than both can; None if it cannot.
+    :ivar make: makes a value of text; ValueError if it cannot.
+    :ivar fits: whether something is a value of this kind.
+    :ivar wanted: what to say to somebody who gave another text.
+    :ivar value: what to say to an application that gave another value; None: the same.
+    :ivar hint: says what is wrong with something better than both can; None if it cannot.
     """
 
-    def __init__(
-        self,
-        make: Callable[[str], Any],
-        fits: Callable[[Any], bool],
-        wanted: str,
-        value: str | None = None,
-        hint: Callable[[Any], str | None] = lambda given: None,
-    ) -> None:
-        self.make = make
-        self.fits = fits
-        self.wanted = wanted
-        self.value = value or wanted
-        self.hint = hint
+    make: Callable[[str], Any]
+    fits: _Fits
+    wanted: str
+    value: str | None = None
+    hint: Callable[[Any], str | None] = lambda given: None
 
 
 def whole(minimum: int, maximum: int) -> Kind:
     """Whole numbers, bounds included."""
-
-    def fits(value: Any) -> bool:
-        return type(value) is not bool and isinstance(value, int) and minimum <= value <= maximum
-
+    fits = _number(int, minimum, maximum)
     return Kind(int, fits, f"a whole number from {minimum} to {maximum}")
 
 
 def seconds(minimum: float, maximum: float) -> Kind:
     """Numbers of seconds, bounds included."""
-
-    def fits(value: Any) -> bool:
-        return _is_number(value) and minimum <= value <= maximum
-
+    fits = _number(_REAL, minimum, maximum)
     return Kind(float, fits, f"a number of seconds from {minimum:.15g} to {maximum:.15g}")
 
 
 def size(minimum: int) -> Kind:
     """Numbers of bytes."""
-    fits = whole(minimum, 2**62).fits
     return Kind(
         _size,
-        fits,
+        _number(int, minimum, 2**62),
         f"a number of bytes from {minimum}, with K, M or G for more",
         f"a whole number of bytes from {minimum}, such as 512 * 1024**2",
     )
@@ -93,12 +88,10 @@ def one_of(*choices: str) -> Kind:
 
 def or_none(kind: Kind) -> Kind:
     """What *kind* is, or None, which no text makes."""
-    return Kind(
-        kind.make,
-        lambda value: value is None or kind.fits(value),
-        kind.wanted,
-        f"{kind.value}, or None",
-        kind.hint,
+    return replace(
+        kind,
+        fits=lambda value: value is None or kind.fits(value),
+        value=f"{kind.value or kind.wanted}, or None",
     )
 
 
@@ -115,8 +108,18 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is not bool and isinstance(value, (int, float))
+def _number(types: type[float] | tuple[type[float], ...], minimum: float, maximum: float) -> _Fits:
+    def fits(value: Any) -> bool:
+        return type(value) is not bool and isinstance(value, types) and minimum <= value <= maximum
+
+    return fits
+
+
+def _pair(first: _Fits, second: _Fits) -> _Fits:
+    def fits(value: Any) -> bool:
+        return isinstance(value, tuple) and len(value) == 2 and first(value[0]) and second(value[1])
+
+    return fits
 
 
 _POWERS = {"K": 10, "M": 20, "G": 30}
@@ -177,32 +180,11 @@ def _prefix(text: str) -> tuple[int, int]:
     return int(v4), int(v6 or 64)
 
 
-def _is_prefix(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(type(bits) is int for bits in value)
-        and 0 <= value[0] <= 32
-        and 0 <= value[1] <= 128
-    )
-
-
 def _rate(text: str) -> tuple[int, float]:
     count, slash, time = text.partition("/")
     if not slash:
         raise ValueError
     return int(count), float(time)
-
-
-def _is_rate(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and type(value[0]) is int
-        and 1 <= value[0] <= 1_000_000
-        and _is_number(value[1])
-        and 0 < value[1] <= 1_000_000
-    )
 
 
 FLAG = Kind(bool, lambda value: type(value) is bool, "True or False")
@@ -221,19 +203,19 @@ NETWORKS = Kind(
 )
 UMASK = Kind(
     _octal,
-    whole(0, 0o777).fits,
+    _number(int, 0, 0o777),
     "an octal number from 0 to 777",
     "a whole number from 0 to 0o777",
 )
 PREFIX = Kind(
     _prefix,
-    _is_prefix,
+    _pair(_number(int, 0, 32), _number(int, 0, 128)),
     "bits of IPv4 and IPv6 addresses, such as 24:56",
     "a tuple of the bits of IPv4 and of IPv6 addresses, such as (24, 56)",
 )
 RATE = Kind(
     _rate,
-    _is_rate,
+    _pair(_number(int, 1, 1_000_000), _number(_REAL, _ABOVE_ZERO, 1_000_000)),
     "connections per seconds, such as 10/60",
     "a tuple of a number of connections and of seconds, such as (10, 60)",
 )

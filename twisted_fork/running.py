@@ -33,7 +33,14 @@ __all__ = ["ChildInfo", "Running"]
 _RAISED = object()
 """The result of a step of a stop that has raised."""
 
-_ALIVE = (State.IDLE, State.GIVEN, State.SERVING, State.OVERDUE, State.LEAVING)
+_SHOWN = {
+    State.IDLE: "idle",
+    State.GIVEN: "given",
+    State.SERVING: "serving",
+    State.OVERDUE: "serving",
+    State.LEAVING: "leaving",
+}
+"""The states of those that are alive, as ChildInfo has them."""
 
 
 class ChildInfo(NamedTuple):
@@ -41,7 +48,7 @@ class ChildInfo(NamedTuple):
     A child at a moment.
 
     :ivar peer: of the connection that it has or had last; None before the first.
-    :ivar state: see twisted_fork.pool.child.State: idle, given, serving, overdue, leaving.
+    :ivar state: see twisted_fork.pool.child.State: idle, given, serving, leaving.
     :ivar since: when it was started, was given what it has, or became idle: seconds since
         the epoch.
     """
@@ -122,9 +129,9 @@ class Running:
         """The children that are alive now."""
         now, wall = self._clock.seconds(), time.time()
         return [
-            ChildInfo(child.pid, child.peer or None, child.state.value, wall - now + child.since)
+            ChildInfo(child.pid, child.peer or None, _SHOWN[child.state], wall - now + child.since)
             for child in self.pool.children
-            if child.pid is not None and child.state in _ALIVE
+            if child.pid is not None and child.state in _SHOWN
         ]
 
     def hurry(self) -> None:

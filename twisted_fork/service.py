@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from twisted_fork import agreement
 from twisted_fork.arguments import protocol_from, settings_from
 from twisted_fork.entrance.descriptions import listed
 from twisted_fork.entrance.ports import Port, close_all, open_all
@@ -22,7 +23,6 @@ from twisted_fork.kernel import descriptors, system
 from twisted_fork.kernel.clock import keep_steady
 from twisted_fork.later import OneAtATime
 from twisted_fork.launchers import check
-from twisted_fork.launchers.choosing import is_direct
 from twisted_fork.launchers.orders import orders_for
 from twisted_fork.pool.child import ChildProtocol
 from twisted_fork.running import ChildInfo, Running
@@ -150,12 +150,8 @@ class ForkingService(Service):
             would need too many descriptors, or the system denies what they need.
         """
         system.check()
-        direct = is_direct(self._handler, self.settings)
-        descriptors.check(self.settings, self._protocol.listens(), direct)
-        if self.settings.connections_per_child > 1 and not self._handler.reusable:
-            raise InvalidSetting(
-                "--connections-per-child has to be 1 with a program: it becomes the child"
-            )
+        listens, in_use, most = self._protocol.listens(), descriptors.in_use(), descriptors.most()
+        agreement.check(self.settings, self._handler, listens, in_use, most)
         told = self._new_orders(uid)
         wrong = check.check(told, uid, gid)
         if wrong is not None:

@@ -33,8 +33,6 @@ __all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name", "parse", "r
 
 LAUNCHERS = ("fork", "spawn")
 
-_PROXY_FROM = ("127.0.0.0/8", "::1/128")
-
 _FILES = ("tls_certificate", "tls_key", "tls_client_ca")
 """Fields that may be given as pathlib's; they are texts then."""
 
@@ -43,8 +41,17 @@ class InvalidSetting(ValueError):
     """A setting's value will not do; the message names it, and what would."""
 
 
-def _setting(default: Any, kind: Kind, text: str, short: str | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "short": short, "kind": kind})
+def _setting(
+    default: Any, kind: Kind, text: str, short: str | None = None, goes_with: str | None = None
+) -> Any:
+    """
+    A field that is an option.
+
+    :param short: the short option.
+    :param goes_with: the field that has to be given as well, if this one is not its default.
+    """
+    told = {"help": text, "short": short, "kind": kind, "goes_with": goes_with}
+    return field(default=default, metadata=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +102,16 @@ class Settings:
         None, or_none(FILE), "speak TLS, ended in the child: PEM file with the certificate chain"
     )
     tls_key: str | None = _setting(
-        None, or_none(FILE), "PEM file with the private key [default: in the certificate's file]"
+        None,
+        or_none(FILE),
+        "PEM file with the private key [default: in the certificate's file]",
+        goes_with="tls_certificate",
     )
     tls_client_ca: str | None = _setting(
         None,
         or_none(FILE),
         "require of clients a certificate signed by one of those in this PEM file",
+        goes_with="tls_certificate",
     )
     handshake_timeout: float = _setting(
         10.0, seconds(0.001, 1_000_000), "seconds for a TLS handshake, or for a PROXY header"
@@ -109,10 +120,11 @@ class Settings:
         False, FLAG, "expect a PROXY protocol header, version 1 or 2, on every connection"
     )
     proxy_from: tuple[str, ...] = _setting(
-        _PROXY_FROM,
+        ("127.0.0.0/8", "::1/128"),
         NETWORKS,
         "network whose peers may send a PROXY header, may be given several times"
         " [default: loopback, and Unix sockets]",
+        goes_with="proxy_protocol",
     )
 
     allow: tuple[str, ...] = _setting(
@@ -198,13 +210,14 @@ class Settings:
                 # it is as frozen as it was
                 object.__setattr__(self, setting.name, value)
             if not kind.fits(value):
-                why = kind.hint(value) or f"it takes {kind.value}"
+                why = kind.hint(value) or f"it takes {kind.value or kind.wanted}"
                 raise InvalidSetting(f"{setting.name} cannot be {value!r}: {why}")
-        if self.proxy_from != _PROXY_FROM and not self.proxy_protocol:
-            raise InvalidSetting("--proxy-from goes with --proxy-protocol only")
-        for name in ("tls_key", "tls_client_ca"):
-            if getattr(self, name) is not None and self.tls_certificate is None:
-                raise InvalidSetting(f"--{option_name(name)} goes with --tls-certificate only")
+        for setting in fields(self):
+            other = setting.metadata["goes_with"]
+            given = getattr(self, setting.name) != setting.default
+            if other is not None and given and not getattr(self, other):
+                names = option_name(setting.name), option_name(other)
+                raise InvalidSetting("--{} goes with --{} only".format(*names))
 
 
 def option_name(setting: str) -> str:
@@ -227,14 +240,9 @@ def parse(setting: Field[Any], text: str) -> Any:
     kind = setting.metadata["kind"]
     try:
         value = kind.make(text)
+        if kind.fits((value,) if repeatable(setting) else value):
+            return value
     except ValueError:
-        raise _invalid(setting, text) from None
-    if not kind.fits((value,) if repeatable(setting) else value):
-        raise _invalid(setting, text)
-    return value
-
-
-def _invalid(setting: Field[Any], text: str) -> InvalidSetting:
-    kind = setting.metadata["kind"]
+        pass
     why = kind.hint(text) or f"it takes {kind.wanted}"
-    return InvalidSetting(f"--{option_name(setting.name)} cannot be {text!r}: {why}")
+    raise InvalidSetting(f"--{option_name(setting.name)} cannot be {text!r}: {why}")

@@ -29,6 +29,7 @@ _POOL = [
 
 TESTS = {
     "policy": ["test_policy"],
+    "agreement": ["test_agreement"],
     "later": ["test_later"],
     "entrance/admission": [
         "entrance.test_admission",

@@ -24,11 +24,21 @@ LEAVES = {"settings", "policy", "kinds", "handler", "journal", "later", "wire"}
 
 MAY_USE = {
     "command": {"service", "entrance", "twisted_fork", *LEAVES},
-    "service": {"running", "arguments", "entrance", "launchers", "pool", "kernel", *LEAVES},
+    "service": {
+        "running",
+        "arguments",
+        "agreement",
+        "entrance",
+        "launchers",
+        "pool",
+        "kernel",
+        *LEAVES,
+    },
     "running": {"entrance", "launchers", "pool", "kernel", *LEAVES},
     "arguments": {"pool", *LEAVES},
+    "agreement": {"handler", "kernel", "settings"},
     "entrance": {"pool", "places", "kernel", *LEAVES},
-    "launchers": {"pool", "places", "kernel", *LEAVES},
+    "launchers": {"agreement", "pool", "places", "kernel", *LEAVES},
     "pool": {"places", "kernel", *LEAVES},
     "places": LEAVES - {"handler"},
     "kernel": {"journal", "later", "settings", "wire"},

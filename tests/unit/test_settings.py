@@ -123,11 +123,24 @@ class SettingsTests(Case):
             ):
                 parse(SETTINGS["deny"], network)
 
-    def test_networks_of_proxies_take_the_protocol(self) -> None:
-        networks = ("192.0.2.0/24",)
-        with self.assertRaisesRegex(InvalidSetting, "--proxy-from goes with --proxy-protocol only"):
-            Settings(proxy_from=networks)
-        self.assertEqual(Settings(proxy_from=networks, proxy_protocol=True).proxy_from, networks)
+    def test_some_go_with_another_only(self) -> None:
+        cases: list[tuple[str, Any, str, Any]] = [
+            ("proxy_from", ("192.0.2.0/24",), "proxy_protocol", True),
+            ("tls_key", "key.pem", "tls_certificate", "certificate.pem"),
+            ("tls_client_ca", Path("ca.pem"), "tls_certificate", Path("certificate.pem")),
+        ]
+        for name, value, other, needed in cases:
+            alone: dict[str, Any] = {name: value}
+            told = f"^--{option_name(name)} goes with --{option_name(other)} only$"
+            with self.assertRaisesRegex(InvalidSetting, told):
+                Settings(**alone)
+            Settings(**alone, **{other: needed})
+            alone[name] = SETTINGS[name].default
+            Settings(**alone)
+
+    def test_what_they_go_with_is_a_setting_too(self) -> None:
+        others = {setting.metadata["goes_with"] for setting in SETTINGS.values()}
+        self.assertEqual(others, {None, "proxy_protocol", "tls_certificate"})
 
 
 class ParseTests(Case):

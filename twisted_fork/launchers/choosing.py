@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted_fork import agreement
 from twisted_fork import handler as handlers
 from twisted_fork.journal import Journal
 from twisted_fork.kernel import system
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.launchers import limits
 from twisted_fork.launchers.execute import ExecLauncher
 from twisted_fork.launchers.fork import ForkLauncher
 from twisted_fork.launchers.interpreter import Starter
@@ -20,16 +20,7 @@ from twisted_fork.pool.launcher import Launcher
 from twisted_fork.settings import Settings
 from twisted_fork.wire.orders import Orders
 
-__all__ = ["choose", "is_direct"]
-
-
-def is_direct(handler: handlers.Handler, settings: Settings) -> bool:
-    """Whether the handler is a program that the reactor process can execute without anybody's
-    help: nothing has to be done between the fork and the execution."""
-    if not isinstance(handler, handlers.Program):
-        return False
-    plain = handler.chdir is None and settings.tls_certificate is None
-    return plain and limits.order(settings) is None
+__all__ = ["choose"]
 
 
 def choose(
@@ -48,7 +39,7 @@ def choose(
     :param orders: for templates and spawned children.
     :param open_files: the limits on open files that children shall have, soft and hard.
     """
-    if isinstance(handler, handlers.Program) and is_direct(handler, settings):
+    if isinstance(handler, handlers.Program) and agreement.is_direct(handler, settings):
         if system.can_begin_sessions():
             return ExecLauncher(reactor, watcher, journal, handler, stderr, open_files)
         journal.indirect()

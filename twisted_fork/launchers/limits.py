@@ -10,6 +10,7 @@ import os
 import pwd
 import resource
 
+from twisted_fork import agreement
 from twisted_fork.settings import InvalidSetting, Settings
 from twisted_fork.wire.orders import Limits, Resource
 
@@ -32,6 +33,8 @@ def order(settings: Settings, uid: int | None = None) -> Limits | None:
     :param uid: who the reactor process will be; by default who it is.
     :raises InvalidSetting: one of them cannot be applied.
     """
+    if not agreement.is_limited(settings):
+        return None
     user, group = _identity(settings, os.geteuid() if uid is None else uid)
     told: Limits = {
         "cpu_seconds": settings.cpu_seconds,
@@ -43,10 +46,8 @@ def order(settings: Settings, uid: int | None = None) -> Limits | None:
         "umask": settings.umask,
         "uid": user,
         "gid": group,
-        "no_new_privs": settings.no_new_privs or settings.user is not None,
+        "no_new_privs": agreement.no_new_privileges(settings),
     }
-    if all(value is None or value is False for value in told.values()):
-        return None
     _require_possible(told, os.geteuid() if uid is None else uid)
     return told
 
