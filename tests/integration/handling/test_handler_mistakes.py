@@ -21,15 +21,30 @@ pytestmark = pytest.mark.usefixtures("nobody_left")
     [
         ("no_such_module:handle", "no_such_module does not import: ModuleNotFoundError"),
         ("served.no_such:handle", "served.no_such does not import: ModuleNotFoundError"),
-        ("served.leaving:handle", "served.leaving does not import: SystemExit: not today"),
-        ("served.mistaken:handle", "served.mistaken has no handle"),
+        (
+            "served.unfit.leaving:handle",
+            "served.unfit.leaving does not import: SystemExit: not today",
+        ),
+        ("served.unfit.mistaken:handle", "served.unfit.mistaken has no handle"),
         ("served.plain:made.no_such", "served.plain has no made.no_such"),
-        ("served.mistaken:NUMBER", "7 is no handler: it takes a callable(connection, peer), an"),
-        ("served.mistaken", "'served.mistaken' names no handler: it takes MODULE:NAME"),
+        (
+            "served.unfit.mistaken:NUMBER",
+            "7 is no handler: it takes a callable(connection, peer), an",
+        ),
+        ("served.unfit.mistaken", "'served.unfit.mistaken' names no handler: it takes MODULE:NAME"),
         (":handle", "':handle' names no handler: it takes MODULE:NAME"),
-        ("served.mistaken:", "'served.mistaken:' names no handler: it takes MODULE:NAME"),
-        ("served.threaded:handle", "served.threaded starts 2 threads when it is imported"),
-        ("served.reacting:handle", "served.reacting installs a reactor when it is imported"),
+        (
+            "served.unfit.mistaken:",
+            "'served.unfit.mistaken:' names no handler: it takes MODULE:NAME",
+        ),
+        (
+            "served.unfit.threaded:handle",
+            "served.unfit.threaded starts 2 threads when it is imported",
+        ),
+        (
+            "served.unfit.reacting:handle",
+            "served.unfit.reacting installs a reactor when it is imported",
+        ),
     ],
 )
 def test_a_handler_that_does_not_do(folder: Path, handler: str, told: str) -> None:
@@ -37,8 +52,8 @@ def test_a_handler_that_does_not_do(folder: Path, handler: str, told: str) -> No
 
 
 def test_a_module_that_does_not_import_says_what_it_raised(folder: Path) -> None:
-    line = refused(folder, "--handler", "served.broken:handle")
-    told = "served.broken does not import: RuntimeError: the setting colour is missing"
+    line = refused(folder, "--handler", "served.unfit.broken:handle")
+    told = "served.unfit.broken does not import: RuntimeError: the setting colour is missing"
     assert told in line
 
 
@@ -70,15 +85,15 @@ WITHOUT = "cannot be called without arguments: missing a required argument:"
 def test_a_handler_of_a_shape_that_cannot_serve(
     folder: Path, launcher: str, name: str, told: str
 ) -> None:
-    line = refused(folder, f"--launcher={launcher}", "--handler", f"served.{name}")
-    assert line.startswith(f"twistd forkserve: served.{name} {told}")
+    line = refused(folder, f"--launcher={launcher}", "--handler", f"served.unfit.{name}")
+    assert line.startswith(f"twistd forkserve: served.unfit.{name} {told}")
 
 
 @pytest.mark.parametrize(
     ("name", "answer"), [("greets", b"welcome"), ("tells", b"so it is"), ("Greeting", b"")]
 )
 def test_a_partial_of_a_handler_is_one_of_its_kind(serve: Serve, name: str, answer: bytes) -> None:
-    server = serve(handler=f"shapes:{name}")
+    server = serve(handler=f"unfit.shapes:{name}")
     assert ask(server.address, b"") == answer
 
 
@@ -95,7 +110,7 @@ def test_a_module_that_ends_its_process_is_told_from_one_that_imports(
     folder: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, status: int, how: str
 ) -> None:
     monkeypatch.setenv("ENDS_BY", str(int(status)))
-    line = refused(folder, f"--launcher={launcher}", "--handler", "served.ending:handle")
+    line = refused(folder, f"--launcher={launcher}", "--handler", "served.unfit.ending:handle")
     assert f"the handler ends the process{how} when it is imported" in line
 
 
@@ -105,19 +120,19 @@ def test_limits_on_children_do_not_bind_whoever_tries_the_handler(serve: Serve) 
 
 
 def test_threads_of_a_spawned_handlers_module_are_noticed(folder: Path) -> None:
-    line = refused(folder, "--launcher=spawn", "--handler", "served.threaded:handle")
-    assert "served.threaded starts 2 threads when it is imported" in line
+    line = refused(folder, "--launcher=spawn", "--handler", "served.unfit.threaded:handle")
+    assert "served.unfit.threaded starts 2 threads when it is imported" in line
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
 def test_threads_that_ended_again_harm_nobody(serve: Serve, launcher: str) -> None:
-    server = serve(handler="joining:handle", launcher=launcher)
+    server = serve(handler="unfit.joining:handle", launcher=launcher)
     assert ask(server.address, b"") == b"here"
 
 
 def test_what_a_module_raises_cannot_move_the_cursor(folder: Path) -> None:
-    line = refused(folder, "--handler", "served.escaping:handle")
-    told = r"served.escaping does not import: RuntimeError: \x1b[2J\x9b1A café \x1b\udcff"
+    line = refused(folder, "--handler", "served.unfit.escaping:handle")
+    told = r"served.unfit.escaping does not import: RuntimeError: \x1b[2J\x9b1A café \x1b\udcff"
     assert told in line
 
 
@@ -136,7 +151,7 @@ def test_a_module_with_a_mistake_in_its_syntax(folder: Path) -> None:
 
 
 def test_what_is_wrong_with_a_spawned_handler_is_told(folder: Path) -> None:
-    line = refused(folder, "--launcher=spawn", "--handler", "served.mistaken:NUMBER")
+    line = refused(folder, "--launcher=spawn", "--handler", "served.unfit.mistaken:NUMBER")
     assert "7 is no handler" in line
 
 
