@@ -6,25 +6,22 @@ nothing of it is left.
 from __future__ import annotations
 
 import compileall
-import contextlib
 import ctypes
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .certificates import Authority
-from .fake_servers import Behaviour, FakeServer, StartServer, uppercase
-from .forked_twistd import FORKED
-from .harness import new_public_folder
-from .processes import children, descendants, told
-from .public import remove_copies
-from .serving import Serve, Shared
-from .systemd import Listener, Manager
+from tests.integration.peers.certificates import Authority
+from tests.integration.peers.systemd import Listener, Manager
+from tests.integration.servers.forked_twistd import FORKED
+from tests.integration.servers.harness import new_public_folder
+from tests.integration.servers.processes import children, descendants, told
+from tests.integration.servers.public import remove_copies
+from tests.integration.servers.serving import Serve, Shared
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -135,21 +132,6 @@ def listener(folder: Path) -> Iterator[Listener]:
     made = Listener(folder)
     yield made
     made.close()
-
-
-@pytest.fixture
-def fake_server() -> Iterator[StartServer]:
-    """Start a server with a behaviour, on a TCP port or another listening socket."""
-    with contextlib.ExitStack() as stack:
-
-        def start(
-            behaviour: Behaviour = uppercase, listener: socket.socket | None = None
-        ) -> FakeServer:
-            listener = listener or socket.create_server(("127.0.0.1", 0))
-            stack.enter_context(listener)
-            return FakeServer(listener, behaviour)
-
-        yield start
 
 
 @pytest.fixture(scope="session", autouse=True)

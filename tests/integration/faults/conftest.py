@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving import Serve
+from tests.integration.servers.serving import Serve
 
 from .metered import metered, read_meter
 

@@ -11,9 +11,16 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.integration.clients import Connection, Crowd, read
-from tests.integration.harness import Server
-from tests.integration.processes import DEADLINE, children, descendants, state, until, wait_until
+from tests.integration.peers.clients import Connection, Crowd, read
+from tests.integration.servers.harness import Server
+from tests.integration.servers.processes import (
+    DEADLINE,
+    children,
+    descendants,
+    state,
+    until,
+    wait_until,
+)
 
 CLIENTS = 30
 """Who keep coming."""

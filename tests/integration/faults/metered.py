@@ -41,7 +41,7 @@ def read_meter(report: Path) -> Away:
 
 def metered(twistd: Sequence[str], report: Path) -> list[str]:
     """The command *twistd*, an interpreter and its arguments, with a meter."""
-    from tests.integration.commands import through
+    from tests.integration.servers.commands import through
 
     return through(twistd, Path(__file__), str(report))
 

@@ -10,10 +10,10 @@ import signal
 
 import pytest
 
-from tests.integration.clients import Connection, ask, read, read_to_end, unread
-from tests.integration.harness import with_twisted
-from tests.integration.processes import children, descendants, state, wait_until
-from tests.integration.serving import Serve, python_program
+from tests.integration.peers.clients import Connection, ask, read, read_to_end, unread
+from tests.integration.servers.harness import with_twisted
+from tests.integration.servers.processes import children, descendants, state, wait_until
+from tests.integration.servers.serving import Serve, python_program
 
 from .load import Books, closing, order, read_quietly, reap_orphans, threaded
 

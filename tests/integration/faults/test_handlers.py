@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clients import ask, read, read_to_end
-from tests.integration.harness import LOOPBACK, Server, with_twisted
-from tests.integration.processes import children, descriptors, ticks, wait_until
-from tests.integration.serving import Serve
+from tests.integration.peers.clients import ask, read, read_to_end
+from tests.integration.servers.harness import LOOPBACK, Server, with_twisted
+from tests.integration.servers.processes import children, descriptors, ticks, wait_until
+from tests.integration.servers.serving import Serve
 
 from .load import Books, closing, gone, order, read_quietly, reap_orphans, threaded
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.integration.clients import Connection, ask, read, read_to_end, reset, talk, unread
-from tests.integration.harness import with_twisted
-from tests.integration.processes import descriptors, state, ticks, wait_until
-from tests.integration.serving import Serve
+from tests.integration.peers.clients import Connection, ask, read, read_to_end, reset, talk, unread
+from tests.integration.servers.harness import with_twisted
+from tests.integration.servers.processes import descriptors, state, ticks, wait_until
+from tests.integration.servers.serving import Serve
 
 from .load import Books, closing, order, read_quietly, threaded
 

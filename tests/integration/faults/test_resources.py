@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clients import read_to_end, talk
-from tests.integration.harness import Server, with_twisted
-from tests.integration.processes import descriptors, open_files
-from tests.integration.serving import Serve
+from tests.integration.peers.clients import read_to_end, talk
+from tests.integration.servers.harness import Server, with_twisted
+from tests.integration.servers.processes import descriptors, open_files
+from tests.integration.servers.serving import Serve
 
 from .load import Books, closing, order, resident, threaded
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clients import ask, read, read_to_end, talk
-from tests.integration.harness import Server, with_twisted
-from tests.integration.processes import children, state, stop, until
-from tests.integration.serving import Serve
+from tests.integration.peers.clients import ask, read, read_to_end, talk
+from tests.integration.servers.harness import Server, with_twisted
+from tests.integration.servers.processes import children, state, stop, until
+from tests.integration.servers.serving import Serve
 
 from .load import Books, closing, reap_orphans, threaded
 

@@ -24,6 +24,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 
 import twisted_fork
+from tests.integration.injection.hurry import Hurry, children
 from twisted_fork.service import ForkingService
 
 PRODUCT = os.path.dirname(twisted_fork.__file__) + os.sep
@@ -224,39 +225,8 @@ class Control(LineOnlyReceiver):
             "ports": sum(reader in _reactor().getReaders() for reader in gate._readers),
             "delayed": _delayed(),
             "descriptors": len(os.listdir("/proc/self/fd")),
-            "processes": len(_children()),
+            "processes": len(children()),
         }
-
-
-class Hurry:
-    """
-    Moves the clock to when the next call is due, as soon as nothing else can happen: every
-    descendant sleeps, and has said nothing that has not been heard.  Its peers must have nothing
-    to say.
-
-    :param most: the seconds that it may move it.
-    :ivar late: that is not enough.
-    """
-
-    def __init__(self, most: float) -> None:
-        self.late = False
-        self._left = most
-
-    def look(self) -> None:
-        """See whether it is time."""
-        reactor = _reactor()
-        if reactor.threadCallQueue or reactor._justStopped:
-            return  # what a signal has asked for begins after the calls that are due
-        due = [call.getTime() for call in reactor.getDelayedCalls()]
-        if not due or not all(map(_sleeps, _children())) or reactor._poller.poll(0, 1):
-            return
-        seconds = max(0.0, min(due) - reactor.seconds())
-        if seconds > self._left:
-            self.late = True
-        elif seconds:
-            self._left -= seconds
-            clock: Any = time.monotonic
-            clock.move(seconds)
 
 
 def _reactor() -> Any:
@@ -273,27 +243,6 @@ def _service() -> ForkingService:
         _services.extend(each for each in gc.get_objects() if isinstance(each, ForkingService))
     (service,) = _services
     return service
-
-
-def _children(pid: str = "self") -> list[str]:
-    found: list[str] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += file.read().split()
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return found
-
-
-def _sleeps(pid: str) -> bool:
-    """Whether it does, and all its descendants."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            asleep = file.read().rpartition(") ")[2].startswith("S")
-    except (FileNotFoundError, ProcessLookupError):
-        return False  # it has been waited for: somebody has been told
-    return asleep and all(map(_sleeps, _children(pid)))
 
 
 def _what(call: Any) -> str:

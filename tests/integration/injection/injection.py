@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration.commands import through
-from tests.integration.harness import LOOPBACK
-from tests.integration.serving import Serve
+from tests.integration.servers.commands import through
+from tests.integration.servers.harness import LOOPBACK
+from tests.integration.servers.serving import Serve
 
 from .peers import MOST, Peers, Remote, Way, served
 

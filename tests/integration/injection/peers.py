@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.clients import connect
-from tests.integration.harness import Server
-from tests.integration.processes import DEADLINE, wait_until
+from tests.integration.peers.clients import connect
+from tests.integration.servers.harness import Server
+from tests.integration.servers.processes import DEADLINE, wait_until
 
 MOST = 20.0
 """Seconds, by a server's clock, after which all is as it was before.  It takes ten until a child

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving import Serve
+from tests.integration.servers.serving import Serve
 
 from .injection import ENTRY, RETURN, Injection
 from .peers import Way

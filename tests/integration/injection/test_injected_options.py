@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving import Serve
-from tests.integration.test_proxy_protocol import V2
+from tests.integration.entering.test_proxy_protocol import V2
+from tests.integration.servers.serving import Serve
 
 from .injection import ENTRY, RETURN, Injection
 from .peers import Peers, Way, served, whatever_comes

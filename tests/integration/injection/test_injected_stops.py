@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.clients import read
-from tests.integration.serving import Serve
-from tests.integration.test_proxy_protocol import V2
+from tests.integration.entering.test_proxy_protocol import V2
+from tests.integration.peers.clients import read
+from tests.integration.servers.serving import Serve
 
 from .injection import ENTRY, Running, left_out
 from .peers import Way, served, whatever_comes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.certificates import Authority
-from tests.integration.serving import Serve
+from tests.integration.peers.certificates import Authority
+from tests.integration.servers.serving import Serve
 
 from .injection import ENTRY, RETURN, Injection
 from .peers import Peers, Way, served

@@ -1,0 +1,3 @@
+"""
+The interactive client, forkecho-client.
+"""

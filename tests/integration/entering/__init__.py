@@ -1,0 +1,3 @@
+"""
+From the port to the handler: Unix sockets, admission, PROXY headers, TLS.
+"""

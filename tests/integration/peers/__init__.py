@@ -1,0 +1,3 @@
+"""
+Whom a server has to do with: its clients, with certificates and without, and systemd.
+"""

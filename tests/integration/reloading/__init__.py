@@ -1,0 +1,3 @@
+"""
+SIGHUP: the handler and the certificates anew, while connections are served.
+"""

@@ -1,0 +1,3 @@
+"""
+What the tests rely on is tested itself.
+"""

@@ -1,0 +1,3 @@
+"""
+Sockets from systemd, what it is told, and its units.
+"""
