@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from .clients import talk
-from .commands import through
-from .harness import Server
-from .processes import wait_until
-from .serving import Serve
+from tests.integration.peers.clients import talk
+from tests.integration.servers.commands import through
+from tests.integration.servers.harness import Server
+from tests.integration.servers.processes import wait_until
+from tests.integration.servers.serving import Serve
 
 pytestmark = pytest.mark.command
 
