@@ -17,8 +17,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python.failure import Failure
 
-from twisted_fork.journal import Journal, reason_text
+from twisted_fork.journal import Journal
 from twisted_fork.kernel.channels import Channel, open_channel
+from twisted_fork.kernel.ending import Ending
 from twisted_fork.kernel.processes import ForkedProcess, Sweep, adopt, bury
 from twisted_fork.kernel.watcher import Watching
 from twisted_fork.later import Backoff, Later
@@ -178,13 +179,14 @@ class ForkLauncher:
         try:
             self._candidate = self._start_template(orders)
         except OSError as failure:
-            self.reload_failed(f"reason={os.strerror(failure.errno or 0)!r}")
+            self.reload_failed(os.strerror(failure.errno or 0))
             return succeed(False)
         over = self._reloading = Deferred()
         return over
 
-    def reload_failed(self, status: str) -> None:
-        self._journal.reload_failed(status, old_template=self._current is not None)
+    def reload_failed(self, reason: str | None, ending: Ending | None = None) -> None:
+        old = self._current
+        self._journal.reload_failed(reason, ending, None if old is None else old.pid)
 
     def stop(self) -> Deferred[None]:
         self._replacement.cancel()
@@ -207,13 +209,13 @@ class ForkLauncher:
         if template is self._candidate:
             self._candidate = None
             if self._stopped is None:
-                self.reload_failed(reason_text(reason))
+                self.reload_failed(None, Ending.of(reason))
             self._reload_is_over(False)
         elif template is self._current:
             self._current = None
             if self._stopped is None:
                 delay = self._replace(template)
-                self._journal.template_ended(template.pid, reason_text(reason), delay)
+                self._journal.template_ended(template.pid, Ending.of(reason), delay)
         if template.channel.closed:
             self._let_go(template)
 
@@ -296,8 +298,7 @@ class ForkLauncher:
         try:
             self._current = self._start_template(self._orders)
         except OSError as failure:
-            self._journal.template_not_started(os.strerror(failure.errno or 0))
-            self._restart.failed()
+            self._journal.template_not_started(failure.errno or 0, self._restart.failed())
 
     def _too_late(self, template: _Template) -> None:
         """*template* is not ready in its time, or does not end in its time."""
@@ -307,7 +308,7 @@ class ForkLauncher:
             return
         if template is self._candidate:
             self._candidate = None
-            self.reload_failed(f"reason={too_late()!r}")
+            self.reload_failed(too_late())
             self._reload_is_over(False)
         else:
             self._journal.template_late(template.pid, PATIENCE)

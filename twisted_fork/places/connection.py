@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from twisted_fork.inside.about import plain
-from twisted_fork.journal import printable
+from twisted_fork.logformat import printable
 from twisted_fork.wire.messages import marshalled
 
 __all__ = ["Connection", "names"]

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal
+from twisted_fork.kernel.ending import Ending
 from twisted_fork.kernel.traffic import Traffic
 from twisted_fork.pool.child import Child
 from twisted_fork.pool.deadlines import Deadline, limit_of
@@ -83,21 +82,19 @@ class Serving:
         child.over()
         self._journal.ready_again(child.peer, child.pid, seconds, amount)
 
-    def ended(self, child: Child, reason: Failure, status: str, stopping: bool) -> None:
+    def ended(self, child: Child, ending: Ending, stopping: bool) -> None:
         """
         *child* has ended, and with it its connection.
 
-        :param status: *reason* in words, see reason_text.
         :param stopping: and perhaps only because we are shutting down.
         """
-        limit = limit_of(child, reason, self._settings)
-        ending: Any = reason.value
+        limit = limit_of(child, ending, self._settings)
         if (ending.signal is not None or limit is not None) and not stopping:
             self._crashed(child.source)
         self._journal.ended(
             child.peer,
             child.pid,
-            status,
+            ending,
             self._clock.seconds() - child.since,
             self._amount(child, ending.signal is not None),
             child.usage,
