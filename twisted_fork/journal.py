@@ -116,7 +116,7 @@ class Journal:
 
     def penalized(self, source: str, seconds: float) -> None:
         """A source is refused for a while, since its child was ended by a signal, or by a limit."""
-        self._warn("penalty", {"source": source, "seconds": seconds})
+        self._warn("penalty", {"source": source, "seconds": float(seconds)})
 
     # Children
 
@@ -241,7 +241,7 @@ class Journal:
 
     def stopping(self, children: int, grace: float) -> None:
         """Ports are closed; the children that serve are waited for."""
-        self._info("stopping", {"children": children, "grace": grace})
+        self._info("stopping", {"children": children, "grace": float(grace)})
 
     def draining(self, children: int) -> None:
         """Some time has passed, and children are still busy."""
