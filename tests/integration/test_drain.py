@@ -35,7 +35,7 @@ def test_whoever_is_served_is_served_to_the_end(serve: Serve, launcher: str) -> 
     for client in clients:
         talk(client)
     server.kill()
-    server.wait_for(r"stopping children=5 grace=100000\n")
+    server.wait_for(r"stopping children=5 grace=100000\.000\n")
     mebibyte = b"x" * 1024 * 1024
     for client in clients:
         client.settimeout(60)
@@ -57,7 +57,7 @@ def test_the_log_says_every_ten_seconds_how_many_are_left(serve: Serve) -> None:
             talk(first)
             talk(second)
             server.kill()
-            server.wait_for(r"stopping children=2 grace=100000\n")
+            server.wait_for(r"stopping children=2 grace=100000\.000\n")
             server.advance(5)
             assert server.find("draining") == []
             server.advance(5)
@@ -79,7 +79,7 @@ def test_sigterm_again_cuts_draining_short(serve: Serve, launcher: str) -> None:
         server.kill()
         server.wait_for("stopping children=")
         server.kill()
-        server.wait_for(r"stopping: SIGTERM sent to children=\d+\n")
+        server.wait_for(r"children signalled signal=SIGTERM children=\d+\n")
         assert client.recv(1) == b""
         server.wait_until_over()
     server.wait_for(rf"child ended peer=\S+ pid={pid} signal=SIGTERM")

@@ -84,7 +84,7 @@ async def test_memory_runs_out_in_children(serve: Serve) -> None:
                     order(victim, "allocates")
                 for victim in victims:
                     assert await threaded(read_to_end, victim) == b""
-        await server.logs(r"child wrote pid=\d+: MemoryError", 6)
+        await server.logs(r"child wrote pid=\d+ text=MemoryError", 6)
     books.check()
     assert resident(server.pid) < before + 20 * 1024
 
