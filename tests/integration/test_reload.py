@@ -57,7 +57,7 @@ def test_busy_children_finish_with_the_old_code(
     # and when its connection is over it goes, and is given no other
     wait_until(lambda: state(pid) == "", "the end of the old child")
     assert changed.version() == version
-    assert "sent to children" not in server.log()
+    assert "children signalled" not in server.log()
 
 
 def test_without_a_reload_the_old_code_serves(serve: Serve, place: Path) -> None:

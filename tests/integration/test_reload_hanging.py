@@ -37,7 +37,7 @@ def test_a_reload_that_hangs_keeps_neither_connections_nor_the_stop(
             changed.server.advance(5)
     changed.server.wait_until_over()
     assert changed.server.find("reload(?:ed| failed)") == []
-    assert changed.server.find("sent to children") == []
+    assert changed.server.find("children signalled") == []
 
 
 def test_a_reload_that_hangs_does_not_keep_those_who_are_served_from_finishing(

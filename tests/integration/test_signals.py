@@ -129,7 +129,7 @@ def test_the_first_signal_lets_connections_finish_and_the_next_hurries_all(
             talk(connection, b"still here")
         application.kill(number)
         application.wait_until_over()
-    assert len(application.find("signal=SIGTERM")) == 2
+    assert len(application.find("child ended .* signal=SIGTERM ")) == 2
     assert len(application.find(f"signal received signal={number.name}\n")) == 1
 
 
