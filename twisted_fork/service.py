@@ -271,6 +271,6 @@ class ForkingService(Service):
         try:
             told = self._new_orders()
         except (InvalidHandler, InvalidSetting, OSError) as why:
-            launcher.reload_failed(f"reason={str(why)!r}")
+            launcher.reload_failed(str(why))
             return succeed(False)
         return launcher.reload(told)

@@ -19,7 +19,17 @@ ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
 
 MOST_LINES = 300
 
-LEAVES = {"settings", "policy", "kinds", "handler", "journal", "later", "wire"}
+LEAVES = {
+    "settings",
+    "policy",
+    "kinds",
+    "handler",
+    "journal",
+    "logformat",
+    "ending",
+    "later",
+    "wire",
+}
 """What does not know of the way of a connection."""
 
 MAY_USE = {
@@ -41,11 +51,13 @@ MAY_USE = {
     "launchers": {"agreement", "pool", "places", "kernel", *LEAVES},
     "pool": {"places", "kernel", *LEAVES},
     "places": LEAVES - {"handler"},
-    "kernel": {"journal", "later", "settings", "wire"},
+    "kernel": {"journal", "ending", "later", "settings", "wire"},
     "handler": {"kinds", "wire"},
     "policy": {"settings"},
     "settings": {"kinds"},
-    "journal": set(),
+    "journal": {"logformat", "ending"},
+    "logformat": {"ending"},
+    "ending": set(),
     "later": set(),
     "kinds": set(),
     "inside": {"inside.handlers", "wire"},

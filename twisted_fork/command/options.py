@@ -13,7 +13,7 @@ from twisted.python import usage
 
 from twisted_fork import __version__
 from twisted_fork.handler import InvalidHandler
-from twisted_fork.journal import printable
+from twisted_fork.logformat import printable
 from twisted_fork.settings import InvalidSetting, Settings, option_name, parse, repeatable
 
 __all__ = ["ServerOptions", "refuse"]

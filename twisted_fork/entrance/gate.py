@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.python.failure import Failure
 
 from twisted_fork.entrance.ports import Port
 from twisted_fork.journal import Journal
@@ -151,7 +152,8 @@ class Gate:
             reader.watch()
         first = not self._announced
         if first:
-            self._journal.accepting(port.address for port in self._ports)
+            for port in self._ports:
+                self._journal.accepting(port.address)
             self._announced = True
         self._open = True  # the last, so that it is all done again if something raises
         return first
@@ -179,18 +181,20 @@ class Gate:
         self.close()
         if failure.errno in (errno.EMFILE, errno.ENFILE):
             self._short()
-        if not self.troubles:
-            self._journal.accept_failing(os.strerror(failure.errno or 0))
         self.troubles += 1
         self._troubled = self._reactor.seconds()
-        self._backoff.failed()
+        retry = self._backoff.failed()
+        if self.troubles == 1:
+            self._journal.accept_failing(failure.errno or 0, retry)
 
     def finish(self) -> Deferred[Any]:
         """Close the ports for good; fires when they are closed."""
         self.close()
         self._finished = True
         self._backoff.cancel()
-        closing = [maybeDeferred(port.close) for port in self._ports]
-        for closed in closing:
-            closed.addErrback(lambda failure: self._journal.port_trouble(str(failure.value)))
-        return gatherResults(closing)
+        return gatherResults(
+            maybeDeferred(port.close).addErrback(self._not_closed, port) for port in self._ports
+        )
+
+    def _not_closed(self, failure: Failure, port: Port) -> None:
+        self._journal.port_trouble(port.address, str(failure.value))

@@ -127,7 +127,7 @@ class Tap:
         self._lines += cost
         for start in range(0, len(line) or 1, _LONGEST_LINE):
             piece = line[start : start + _LONGEST_LINE]
-            self._journal.child_wrote(pid, piece.decode("utf-8", "surrogateescape"))
+            self._journal.child_wrote(pid, piece.decode("utf-8", "backslashreplace"))
 
     def _drop(self, size: int) -> None:
         if size:

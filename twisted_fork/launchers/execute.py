@@ -142,8 +142,8 @@ class ExecLauncher:
         self._journal.nothing_to_reload()
         return succeed(True)
 
-    def reload_failed(self, status: str) -> None:
-        self._journal.reload_failed(status, old_template=False)
+    def reload_failed(self, reason: str) -> None:
+        self._journal.reload_failed(reason)
 
     def stop(self) -> Deferred[None]:
         return succeed(None)

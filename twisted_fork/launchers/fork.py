@@ -113,8 +113,8 @@ class ForkLauncher:
     def reload(self, orders: Orders) -> Deferred[bool]:
         return self._templates.reload(orders)
 
-    def reload_failed(self, status: str) -> None:
-        self._templates.reload_failed(status)
+    def reload_failed(self, reason: str) -> None:
+        self._templates.reload_failed(reason)
 
     def stop(self) -> Deferred[None]:
         return self._templates.stop()

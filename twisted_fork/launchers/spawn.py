@@ -101,7 +101,7 @@ class SpawnLauncher:
         try:
             self._check = Check(self._clock, self._watcher, self._starter, orders, checked)
         except OSError as failure:
-            self.reload_failed(f"reason={os.strerror(failure.errno or 0)!r}")
+            self.reload_failed(os.strerror(failure.errno or 0))
             return succeed(False)
         return over
 
@@ -112,13 +112,13 @@ class SpawnLauncher:
             self._orders = orders
             self._pool.renew()
             self._journal.reloaded()
-        elif self._stopped is None:
-            self.reload_failed(f"reason={wrong!r}")
+        elif wrong is not None and self._stopped is None:
+            self.reload_failed(wrong)
         over.callback(well)
         self._look_whether_stopped()
 
-    def reload_failed(self, status: str) -> None:
-        self._journal.reload_failed(status, old_template=False)
+    def reload_failed(self, reason: str) -> None:
+        self._journal.reload_failed(reason)
 
     def stop(self) -> Deferred[None]:
         self._stopped = Deferred()

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from twisted_fork.journal import Journal, reason_text
+from twisted_fork.ending import Ending
+from twisted_fork.journal import Journal
 from twisted_fork.kernel.channels import open_channel
 from twisted_fork.kernel.sweep import Sweep
 from twisted_fork.kernel.watcher import Watching
@@ -103,20 +104,21 @@ class Templates:
         try:
             self.current = self._new(self._orders)
         except OSError as failure:
-            self._journal.template_not_started(os.strerror(failure.errno or 0))
-            self._restart.failed()
+            self._journal.template_not_started(failure.errno or 0, self._restart.failed())
 
     def reload(self, orders: Orders) -> Deferred[bool]:
         try:
             self._candidate = self._new(orders)
         except OSError as failure:
-            self.reload_failed(f"reason={os.strerror(failure.errno or 0)!r}")
+            self.reload_failed(os.strerror(failure.errno or 0))
             return succeed(False)
         over = self._reloading = Deferred()
         return over
 
-    def reload_failed(self, status: str) -> None:
-        self._journal.reload_failed(status, old_template=self.current is not None)
+    def reload_failed(self, reason: str | None, ending: Ending | None = None) -> None:
+        """Log why there is no successor; the one that there is goes on."""
+        old = self.current
+        self._journal.reload_failed(reason, ending, None if old is None else old.pid)
 
     def stop(self) -> Deferred[None]:
         self._replacement.cancel()
@@ -206,7 +208,7 @@ class Templates:
             return
         if template is self._candidate:
             self._candidate = None
-            self.reload_failed(f"reason={too_late()!r}")
+            self.reload_failed(too_late())
             self._reload_is_over(False)
         else:
             self._journal.template_late(template.pid, PATIENCE)
@@ -220,13 +222,13 @@ class Templates:
         if template is self._candidate:
             self._candidate = None
             if self._stopped is None:
-                self.reload_failed(reason_text(reason))
+                self.reload_failed(None, Ending.of(reason))
             self._reload_is_over(False)
         elif template is self.current:
             self.current = None
             if self._stopped is None:
                 delay = self._replace(template)
-                self._journal.template_ended(template.pid, reason_text(reason), delay)
+                self._journal.template_ended(template.pid, Ending.of(reason), delay)
         if template.state is State.GONE:
             self._let_go(template)
 

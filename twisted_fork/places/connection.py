@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any
 
-from twisted_fork.journal import printable
+from twisted_fork.logformat import printable
 from twisted_fork.wire.addresses import plain
 from twisted_fork.wire.orders import Address, Details
 

@@ -11,8 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from twisted.python.failure import Failure
-
+from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 from twisted_fork.pool.child import Child
@@ -21,7 +20,7 @@ from twisted_fork.wire import messages
 
 __all__ = ["Deadline", "end_group", "limit_of"]
 
-_LIMITS = {signal.SIGXCPU: "cpu-seconds", signal.SIGXFSZ: "file-size"}
+_LIMITS: dict[int | None, str] = {signal.SIGXCPU: "cpu-seconds", signal.SIGXFSZ: "file-size"}
 """Limits whose excess the kernel answers with a signal of its own: setrlimit(2)."""
 
 
@@ -124,20 +123,19 @@ def end_group(child: Child, number: signal.Signals) -> None:
         child.signal(number.name.removeprefix("SIG"))
 
 
-def limit_of(child: Child, reason: Failure, settings: Settings) -> str | None:
+def limit_of(child: Child, ending: Ending, settings: Settings) -> str | None:
     """
     Which limit has ended *child*; None if none has.
 
     What a child says with its exit status is believed where there is such a limit.
     """
-    ending: Any = reason.value
     if child.deadline is not None and child.deadline.limit is not None:
         return child.deadline.limit
     if ending.signal == signal.SIGKILL and _used_up(child, settings.cpu_seconds):
         return "cpu-seconds"
-    if ending.exitCode == messages.EXIT_MEMORY and settings.memory is not None:
+    if ending.exit == messages.EXIT_MEMORY and settings.memory is not None:
         return "memory"
-    if ending.exitCode == messages.EXIT_HANDSHAKE and settings.tls_certificate is not None:
+    if ending.exit == messages.EXIT_HANDSHAKE and settings.tls_certificate is not None:
         return "handshake-timeout"
     return _LIMITS.get(ending.signal)
 

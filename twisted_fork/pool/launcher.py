@@ -82,7 +82,7 @@ class Launcher(Protocol):
             whether it went well.
         """
 
-    def reload_failed(self, status: str) -> object:
+    def reload_failed(self, reason: str) -> object:
         """Log that there is nothing to reload with, and what goes on."""
 
     def stop(self) -> Deferred[None]:

@@ -6,11 +6,11 @@ it is given to another.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
 from twisted_fork.later import Backoff
 from twisted_fork.places.connection import Connection
@@ -183,14 +183,13 @@ class Placement:
         if child.connection is not None:
             self._take_back(child, child.connection)
 
-    def again(self, child: Child, status: str) -> None:
+    def again(self, child: Child, ending: Ending) -> None:
         """A child has ended before it took its connection: give that to another."""
         connection = child.connection
         assert connection is not None
         connection.tries += 1
-        again = connection.tries < _MOST_TRIES and not self._places.closed
-        self._journal.ended_unserved(connection.peer, child.pid, status, again)
-        if again:
+        self._journal.ended_unserved(connection.peer, child.pid, ending, connection.tries)
+        if connection.tries < _MOST_TRIES and not self._places.closed:
             self._places.waiting.append(connection)
         else:
             self._places.give_up(connection, "no child took it")
@@ -216,10 +215,10 @@ class Placement:
         else:
             self._places.waiting.appendleft(connection)
 
-    def _fails(self, spell: Backoff, say: Callable[[str], object], number: int) -> None:
+    def _fails(self, spell: Backoff, say: Callable[[int, float], object], number: int) -> None:
         """Something fails for now: try again later, and *say* it if it is the first time."""
         if self._places.closed or spell.armed:
             return
-        if not spell.failures:
-            say(os.strerror(number))
-        spell.failed()
+        retry = spell.failed()
+        if spell.failures == 1:
+            say(number, retry)

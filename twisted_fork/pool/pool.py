@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import ProcessDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from twisted_fork.journal import Journal, reason_text
+from twisted_fork.ending import Ending
+from twisted_fork.journal import Journal
 from twisted_fork.later import Later
 from twisted_fork.places.connection import Connection
 from twisted_fork.places.places import Places
@@ -213,22 +213,22 @@ class Pool:
                 return
             if child.channel is not None:
                 child.channel.hear_out()
-            state, status = child.state, reason_text(reason)
-            if child.pid is not None and not isinstance(reason.value, ProcessDone):
+            state, ending = child.state, Ending.of(reason)
+            if child.pid is not None and ending.exit != 0:
                 self._last_words(child.pid)
             self.children.forget(child)
             if self._is_told and child.protocol.transport is not None:
                 self._tell(child.protocol.processExited, reason)
                 self._tell(child.protocol.processEnded, reason)
             if state in (State.GIVEN, State.BEARING):
-                self.placement.again(child, status)
+                self.placement.again(child, ending)
             elif state in (State.SERVING, State.OVERDUE):
                 if child.connection is not None:
                     self.places.release(child.connection)
                     child.connection = None
-                self._serving.ended(child, reason, status, self.places.closed)
+                self._serving.ended(child, ending, self.places.closed)
             elif state is not State.LEAVING:
-                self.journal.idle_child_ended(child.pid, status)
+                self.journal.idle_child_ended(child.pid, ending)
                 if not self.places.closed:
                     self.upkeep.idle_child_ended()
             child.over()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
+from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
 from twisted_fork.kernel.traffic import Traffic
 from twisted_fork.pool.child import Child, Event
@@ -83,15 +82,13 @@ class Serving:
         child.over()
         self._journal.ready_again(child.peer, child.pid, seconds, amount)
 
-    def ended(self, child: Child, reason: Failure, status: str, stopping: bool) -> None:
+    def ended(self, child: Child, ending: Ending, stopping: bool) -> None:
         """
         *child* has ended, and with it its connection.
 
-        :param status: *reason* in words, see reason_text.
         :param stopping: and perhaps only because we are shutting down.
         """
-        limit = limit_of(child, reason, self._settings)
-        ending: Any = reason.value
+        limit = limit_of(child, ending, self._settings)
         amount = child.amount
         if child.pid is not None and ending.signal is None and not self._settings.quiet:
             # one that was killed has told nothing, but perhaps the kernel has, when its time
@@ -102,7 +99,7 @@ class Serving:
         self._journal.ended(
             child.peer,
             child.pid,
-            status,
+            ending,
             self._clock.seconds() - child.since,
             amount,
             None if child.process is None else child.process.usage,

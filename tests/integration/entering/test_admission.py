@@ -44,7 +44,7 @@ def wait_until_ended(server: Server, times: int) -> None:
 
 def reasons(server: Server, source: str = HOME) -> list[str]:
     """Why connections from *source* were refused, one for each line."""
-    pattern = rf"connection refused peer={re.escape(source)}:\d+ reason='(.*)'"
+    pattern = rf"connection refused peer={re.escape(source)}:\d+ reason='?(.*?)'?\n"
     return [reason for (reason,) in server.find(pattern)]
 
 

@@ -53,7 +53,7 @@ def test_a_source_whose_child_crashed_is_refused_for_longer_each_time(
     server = serve("--penalty=1000", handler="failing:obeys", launcher=launcher, steered=True)
     for seconds in (1000, 2000, 4000):
         crash(server, AWAY)
-        server.wait_for(rf"penalty source={AWAY} seconds={seconds}\n")
+        server.wait_for(rf"penalty source={AWAY} seconds={seconds}\.000\n")
         later(server, seconds - 500)
         assert not is_served(server, AWAY)
         later(server, 500)
@@ -72,7 +72,7 @@ def test_who_is_in_disgrace_is_told_of_and_nobody_else_suffers(serve: Serve) -> 
     server = punishing(serve)
     crash(server, AWAY)
     server.wait_for(rf"child ended peer={AWAY}:\d+ pid=\d+ signal=SIGSEGV\b")
-    server.wait_for(f"penalty source={AWAY} seconds=10000\n")
+    server.wait_for(f"penalty source={AWAY} seconds=10000.000\n")
     with server.connect(AWAY) as connection:
         assert read_to_end(connection) == b"enough"
     (reason,) = reasons(server, AWAY)
@@ -95,5 +95,5 @@ def test_who_runs_into_a_time_limit_gets_a_penalty(serve: Serve) -> None:
     server = serve("--penalty=10000", "--session-timeout=0.2")
     with server.connect(AWAY) as connection:
         assert read_to_end(connection) == b""
-    server.wait_for(f"penalty source={AWAY} seconds=10000\n")
+    server.wait_for(f"penalty source={AWAY} seconds=10000.000\n")
     assert not is_served(server, AWAY)

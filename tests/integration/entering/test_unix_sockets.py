@@ -169,7 +169,7 @@ def test_a_path_that_its_server_may_not_remove_is_told_and_replaced_by_the_next(
     path = folder / "socket"
     first = serve(listen=[f"unix:{path}"], user=user, root_starts_it=True, daemon=True)
     first.stop()
-    assert first.find("closing a port: .*Permission denied") == [()]
+    assert first.find("port not closed address=.* reason=.*Permission denied") == [()]
     assert entries(folder) == ["socket"]
     second = serve(listen=[f"unix:{path}"], daemon=True)
     assert ask(str(path), b"hello") == b"HELLO"

@@ -154,9 +154,9 @@ async def test_a_peer_that_sends_much_and_reads_nothing(serve: Serve) -> None:
             assert sent < MOST
         server.advance_idle(LIMIT, serving=1)
         server.advance(GRACE)
-        how = rf"child ended PEER pid={child} .* memory=(\d+)K limit=session-timeout"
+        how = rf"child ended PEER pid={child} .* memory=(\d+) limit=session-timeout"
         (memory,) = server.wait_for(how, of=greedy)
-        assert int(memory) < 64 * 1024
+        assert int(memory) < 64 << 20
     async with books.crowd():
         pass
     books.check()

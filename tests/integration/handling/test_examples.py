@@ -186,7 +186,7 @@ def test_whoami_sh(example: Example) -> None:
         assert dialogue.hear() == f"You call from {host} port {port}."
         assert dialogue.hear() == "Calls from there just now: 1."
         assert dialogue.hear() == ""
-    example.wait_for(rf"child wrote pid=\d+: {host} asks for a name")
+    example.wait_for(rf"child wrote pid=\d+ text='{host} asks for a name")
     example.wait_for("child ended .* exit=0 ")
 
 

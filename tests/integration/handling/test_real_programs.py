@@ -65,7 +65,7 @@ def test_git_clones_from_its_daemon(serve: Serve, folder: Path, shelf: Path) -> 
         assert fetched(copy) == FILES
     # it reads from its environment who the peer is
     (peer,) = server.wait_for(r"handed over peer=(\S+)")
-    server.wait_for(rf"child wrote pid=(\d+): \[\1\] Connection from {peer}\n")
+    server.wait_for(rf"child wrote pid=(\d+) text='\[\1\] Connection from {peer}'\n")
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0", 3)
 
 

@@ -216,7 +216,7 @@ def check_told(log: str) -> None:
     What raised is told once, in a line of ours; or, where the reactor itself has called it, by
     the reactor with its traceback.
     """
-    lines = re.findall(r"fault peer=\S+ pid=\S+ where=\S+ reason='Injected: .*'\n", log)
+    lines = re.findall(r"fault (?:peer=\S+ )?(?:pid=\d+ )?where=\S+ reason='Injected: .*'\n", log)
     tracebacks = re.findall(r"\n\t\S*Injected: injected into", log)
     assert (len(lines) == 1 and len(tracebacks) <= 1) or (not lines and len(tracebacks) == 1), (
         f"told {len(lines)} times, with {len(tracebacks)} tracebacks"

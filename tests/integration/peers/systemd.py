@@ -78,7 +78,7 @@ class Manager:
         listen = more.pop("listen", ENDPOINTS[:1])
         server = self._serve.begin(*options, listen=listen, before=self._before, **more)
         self._give()
-        server.wait_for("accepting connections on")
+        server.wait_for("accepting connections")
         return server
 
     def _give(self) -> None:

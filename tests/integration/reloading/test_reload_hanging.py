@@ -32,13 +32,13 @@ def test_a_reload_that_hangs_keeps_neither_connections_nor_the_stop(
     waiting(tried)
     assert [changed.version() for _ in range(2)] == ["a"] * 2
     changed.server.kill()
-    changed.server.wait_for("received SIGTERM\n")
+    changed.server.wait_for("signal received signal=SIGTERM\n")
     with suppress(OSError):  # when it is over
         for _ in range(20):  # spares that hang are killed when they have not ended in five seconds
             changed.server.advance(5)
     changed.server.wait_until_over()
     assert changed.server.find("reload(?:ed| failed)") == []
-    assert changed.server.find("sent to children") == []
+    assert changed.server.find("children signalled") == []
 
 
 def test_a_reload_that_hangs_does_not_keep_those_who_are_served_from_finishing(

@@ -169,5 +169,5 @@ def test_standard_streams_may_be_closed(serve: Serve, words: list[str], closed: 
         where = [number for number, target in held.items() if target == connection]
         assert len(where) == (1 if words[0] == "forkecho" else 2)
     if words is SPEAKING:
-        server.wait_for(r"child wrote pid=\d+: in passing")
+        server.wait_for(r"child wrote pid=\d+ text='in passing")
     server.wait_for(r"child ended peer=\S+ pid=\d+ exit=0")

@@ -85,7 +85,7 @@ def test_connections_are_answered_though_nothing_can_be_printed(
     server.stop()
     # all children of a template say so once
     times = 1 if launcher == "fork" else 5
-    told = rf"child wrote pid=\d+: standard output cannot be written: {_TO[where][1]}"
+    told = rf"child wrote pid=\d+ text='standard output cannot be written: {_TO[where][1]}"
     assert len(server.find(told)) == times
 
 

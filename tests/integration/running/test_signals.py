@@ -85,8 +85,8 @@ class Taking(Application):
 
     def ports(self) -> list[tuple[str, int]]:
         """Where all of them accept connections."""
-        self.wait_for("accepting connections on", self.count)
-        found = self.find(r"accepting connections on tcp (\S+):(\d+)")
+        self.wait_for("accepting connections", self.count)
+        found = self.find(r"accepting connections address='tcp (\S+):(\d+)")
         return [(host, int(port)) for host, port in found]
 
 
@@ -129,8 +129,8 @@ def test_the_first_signal_lets_connections_finish_and_the_next_hurries_all(
             talk(connection, b"still here")
         application.kill(number)
         application.wait_until_over()
-    assert len(application.find("signal=SIGTERM")) == 2
-    assert len(application.find(f"received {number.name}\n")) == 1
+    assert len(application.find("child ended .* signal=SIGTERM ")) == 2
+    assert len(application.find(f"signal received signal={number.name}\n")) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -140,7 +140,7 @@ def test_a_signal_that_comes_before_the_reactor_runs_ends_an_application_as_any_
     application = Taking(folder, LONG, at_start=[number])
     applications.append(application)
     application.wait_until_over()
-    assert application.find(f"received {number.name}\n")
+    assert application.find(f"signal received signal={number.name}\n")
     assert application.find(r"\] stopped\n")
 
 

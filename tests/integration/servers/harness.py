@@ -176,7 +176,7 @@ class Server(ServerProcess):
 
     def wait_until_ready(self) -> None:
         """It accepts connections and all its spares wait; remember what it has open."""
-        self.wait_for("accepting connections on")
+        self.wait_for("accepting connections")
         self._descriptors_before = len(self.wait_until_idle())
         self.was_ready = True
 

@@ -154,7 +154,9 @@ class ServerProcess:
     @property
     def addresses(self) -> list[str]:
         """What the log says it listens on."""
-        return self.wait_for("accepting connections on (.*)\n", since=0)[0].split(", ")
+        told = r"accepting connections address='(.*)'\n"
+        self.wait_for(told, since=0)
+        return [address for (address,) in self.find(told, since=0)]
 
     @property
     def address(self) -> tuple[str, int]:

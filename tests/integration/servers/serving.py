@@ -141,7 +141,7 @@ class Serve:
         """Start an application, or whatever *how* starts in the test's folder."""
         application = how(self._folder, *words, **settings)
         self._applications.append(application)
-        application.wait_for("accepting connections on")
+        application.wait_for("accepting connections")
         return application
 
     def finish(self) -> None:

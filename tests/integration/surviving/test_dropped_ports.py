@@ -46,14 +46,13 @@ def test_ports_that_the_reactor_has_dropped_are_open_again_and_ends_of_children_
     serve: Serve, folder: Path
 ) -> None:
     application = serve.application(dropping)
+    application.wait_for("accepting connections", 2)
     addresses: list[Address] = [application.address, str(folder / "socket")]
     for turn in range(1, 4):
         application.kill(signal.SIGUSR2)
         for name in (*application.addresses, "children"):
-            name = name if name == "children" else f"port {name}"
-            application.wait_for(
-                f"dropped by the reactor, watched again name={re.escape(name)}", turn
-            )
+            name = name if name == "children" else f"'port {name}'"
+            application.wait_for(f"reader dropped name={re.escape(name)}\n", turn)
         for address in addresses:
             assert ask(address, b"hello") == b"HELLO"
         application.wait_for("child ended peer=.* exit=0", len(addresses) * turn)

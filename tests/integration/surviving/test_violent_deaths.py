@@ -93,7 +93,7 @@ async def test_connections_that_a_killed_spare_was_given_go_to_others(
                 os.kill(pid, signal.SIGKILL)
         await crowd.next_round()
     for pid in stopped:
-        pattern = rf"without serving peer=\S+ pid={pid} signal=SIGKILL: handed over anew"
+        pattern = rf"without serving peer=\S+ pid={pid} signal=SIGKILL tries=1\n"
         server.wait_for(pattern)
 
 
@@ -107,7 +107,7 @@ async def test_the_template_may_be_killed_while_clients_keep_coming(serve: Serve
             for times in (1, 2, 3):
                 pid = server.template()
                 os.kill(pid, signal.SIGKILL)
-                await server.logs(rf"template ended pid={pid} signal=SIGKILL: replaced in")
+                await server.logs(rf"template ended pid={pid} signal=SIGKILL retry=")
                 await server.logs("template ready", times + 1)
                 await crowd.next_round()
         assert running in children(server.pid)
@@ -118,7 +118,7 @@ def test_connections_wait_while_there_is_no_template(serve: Serve) -> None:
     server = serve(spares=0)
     pid = server.template()
     os.kill(pid, signal.SIGKILL)
-    server.wait_for(rf"template ended pid={pid} signal=SIGKILL: replaced in 0.1 seconds")
+    server.wait_for(rf"template ended pid={pid} signal=SIGKILL retry=0\.100\n")
     clients = [server.connect() for _ in range(20)]
     for client in clients:
         talk(client)
@@ -134,9 +134,9 @@ def test_a_stopped_template_is_replaced_and_no_connection_is_lost(serve: Serve) 
     pid = server.template()
     stop(pid)
     with server.connect() as client:
-        server.advance_until(rf"template stuck pid={pid} seconds=\S+: killed", STUCK)
+        server.advance_until(rf"template stuck pid={pid} seconds=\S+\n", STUCK)
         talk(client)
-    server.wait_for(rf"template ended pid={pid} signal=SIGKILL: replaced in 0.1 seconds")
+    server.wait_for(rf"template ended pid={pid} signal=SIGKILL retry=0\.100\n")
 
 
 def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(serve: Serve) -> None:
@@ -145,7 +145,7 @@ def test_a_stopped_spare_is_killed_and_its_connection_goes_to_another(serve: Ser
     (pid,) = server.spares()
     stop(pid)
     with server.connect() as client:
-        server.advance_until(rf"child stuck pid={pid} peer=\S+ seconds=\S+: killed", STUCK)
+        server.advance_until(rf"child stuck pid={pid} peer=\S+ seconds=\S+\n", STUCK)
         talk(client)
-        again = rf"without serving PEER pid={pid} signal=SIGKILL: handed over anew"
+        again = rf"without serving PEER pid={pid} signal=SIGKILL tries=1\n"
         server.wait_for(again, of=client)

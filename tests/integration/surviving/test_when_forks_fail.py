@@ -47,15 +47,15 @@ def test_connections_wait_until_children_can_be_made(
         client.sendall(b"hello")
     # The two spares serve the first.
     server.wait_for("handed over", times=2)
-    server.wait_for("cannot start children: Resource temporarily unavailable; connections wait")
+    server.wait_for("launch failing errno=EAGAIN reason='Resource temporarily unavailable' retry=")
     served = {server.child_of(clients[0]), server.child_of(clients[1])}
     assert len(served) == 2
     allow()
     for client in clients:
         assert read(client, 5) == b"HELLO"
         client.close()
-    server.wait_for("children start again")
-    assert server.log().count("cannot start children") == 1
+    server.wait_for("launch recovered")
+    assert server.log().count("launch failing") == 1
     assert "refused" not in server.log()
 
 
@@ -70,15 +70,15 @@ async def test_a_crowd_waits_through_several_spells(
     crowd = Crowd(reactor, server.address, size)
     for spell in (1, 2, 3):
         allow = forbid_processes(server, user)
-        await server.logs("cannot start children: Resource temporarily unavailable", spell)
+        await server.logs("launch failing errno=EAGAIN ", spell)
         allow()
         await crowd.next_round()
-        await server.logs("children start again failures=", spell)
+        await server.logs("launch recovered failures=", spell)
     await crowd.leave()
     assert crowd.broken == []
     # A child that was begun before the spell may come to life in it, which ends it.
-    told = [event for (event,) in server.find("(cannot start children|children start again)")]
-    assert told == ["cannot start children", "children start again"] * (len(told) // 2)
+    told = [event for (event,) in server.find("(launch failing|launch recovered)")]
+    assert told == ["launch failing", "launch recovered"] * (len(told) // 2)
 
 
 def test_spares_are_made_when_children_can_be_made_again(
@@ -88,7 +88,7 @@ def test_spares_are_made_when_children_can_be_made_again(
     allow = forbid_processes(server, user)
     with server.connect() as client:
         talk(client)
-    server.wait_for("cannot start children")
+    server.wait_for("launch failing")
     allow()
     server.wait_until_idle()
     assert len(server.spares()) == 2

@@ -103,12 +103,14 @@ class StoppingTests(SignalCase):
             self.taking()
             self.call()
             self.receive(number)
-            self.assertEqual((self.lines[-1], self.reactor.running), (f"received {name}", False))
+            told = f"signal received signal={name}"
+            self.assertEqual((self.lines[-1], self.reactor.running), (told, False))
 
     def test_one_that_comes_before_the_reactor_runs_stops_it_then(self) -> None:
         self.taking()
         self.receive(signal.SIGTERM)
-        self.assertEqual((self.lines[-1], self.reactor.running), ("received SIGTERM", False))
+        told = "signal received signal=SIGTERM"
+        self.assertEqual((self.lines[-1], self.reactor.running), (told, False))
 
     def test_one_that_comes_when_the_service_alone_has_been_stopped_stops_the_reactor(
         self,

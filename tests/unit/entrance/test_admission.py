@@ -114,7 +114,7 @@ class ProxiedTests(Case):
         client.sendall(V1)
         admission.accepted(connection)
         self.assertEqual((self.pool.reserved, connection.descriptor), (0, -1))
-        self.assertIn("reason='full'", self.lines[0])
+        self.assertIn("reason=full", self.lines[0])
 
     def test_the_real_peer_is_judged_not_the_proxy(self) -> None:
         admission = self.admission(deny=("198.51.100.0/24",))

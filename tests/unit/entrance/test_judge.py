@@ -190,7 +190,7 @@ class AdmissionTests(Case):
         self.come()
         self.assertTrue(self.world.pool.places.may_accept())
         self.assertEqual(self.come("192.0.2.2").recv(100), b"full\n")
-        self.assertIn("reason='full'", self.lines[-1])
+        self.assertIn("reason=full", self.lines[-1])
 
     def test_when_full_refuse_accepts_nothing_while_no_child_can_be_made(self) -> None:
         self.make(max_children=2, when_full="refuse")

@@ -112,7 +112,7 @@ class GuardedReaderTests(Case):
         self.guarded.watch()
         self.reactor.removeReader(self.guarded)
         self.guarded.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(self.lines, ["dropped by the reactor, watched again name=raiser"])
+        self.assertEqual(self.lines, ["reader dropped name=raiser"])
         pass_time(self.reactor, 0.01)
         self.says()
         self.assertEqual(self.reader.heard, 1)

@@ -132,7 +132,7 @@ class WatcherTests(Case):
         self.assertEqual((bad.heard, bad.raises, good.heard), (2, 2, 1))
         self.assertEqual(len(self.lines), 2)
         for line in self.lines:
-            self.assertRegex(line, r"fault peer=None pid=None where=test_watcher.py:\d+ reason=")
+            self.assertRegex(line, r"fault where=test_watcher.py:\d+ reason=")
             self.assertIn("ZeroDivisionError: why", line)
 
     def test_one_that_cannot_even_say_what_follows_is_not_watched_any_more(self) -> None:

@@ -95,11 +95,12 @@ class ReloadingTests(ForkLauncherCase):
         self.reactor.spawn_error = OSError(errno.EAGAIN, "again")
         self.assertFalse(self.successResultOf(self.launcher.reload(NEW)))
         self.assertTrue(self.pool.places.may_accept())
-        why = os.strerror(errno.EAGAIN)
-        self.assertEqual(self.lines[-1], f"reload failed reason={why!r}: the old template goes on")
+        why, old = os.strerror(errno.EAGAIN), self.template()[0]
+        self.assertEqual(self.lines[-1], f"reload failed reason={why!r} template={old.pid}")
 
     def test_one_that_is_not_ready_in_its_time_is_killed_and_the_reload_has_failed(self) -> None:
         old = self.start()
+        pid = self.template()[0].pid
         over = self.launcher.reload(NEW)
         self.told()
         process, channel = self.template()
@@ -114,8 +115,8 @@ class ReloadingTests(ForkLauncherCase):
         self.assertEqual(
             failed,
             [
-                "reload failed reason='the handler was not imported within 60 seconds':"
-                " the old template goes on"
+                "reload failed reason='the handler was not imported within 60 seconds'"
+                f" template={pid}"
             ],
         )
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -205,8 +206,8 @@ class TellingTests(ServiceCase):
             self.lines[-2:],
             [
                 "reloading",
-                "reload failed reason=\"--user cannot be 'somebody': there is no such user\":"
-                " the old template goes on",
+                "reload failed reason=\"--user cannot be 'somebody': there is no such user\""
+                f" template={self.reactor.started[0]['process'].pid}",
             ],
         )
         self.assertEqual(len(self.reactor.started), 1)

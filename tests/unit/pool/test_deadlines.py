@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from tests.unit.cases import Case
 from tests.unit.fakes import NO_PID, FakeProcess, FakeReactor, journal_of, pass_time
+from twisted_fork.ending import Ending
 from twisted_fork.kernel.processes import ForkedProcess
 from twisted_fork.kernel.traffic import Traffic
 from twisted_fork.pool.child import Child, ChildProtocol
@@ -93,7 +94,7 @@ class DeadlineTests(DeadlineCase):
         self.assertEqual(
             self.lines,
             [
-                f"limit reached peer=192.0.2.1:5000 pid={NO_PID} limit=session-timeout: SIGTERM",
+                f"limit reached peer=192.0.2.1:5000 pid={NO_PID} limit=session-timeout",
             ],
         )
 
@@ -123,7 +124,7 @@ class DeadlineTests(DeadlineCase):
         self.assertEqual(self.groups, [])
         pass_time(self.clock, 0.2)
         self.assertEqual(self.groups, [(NO_PID, signal.SIGTERM)])
-        self.assertIn("limit=idle-timeout: SIGTERM", self.lines[0])
+        self.assertIn("limit=idle-timeout", self.lines[0])
 
     def test_one_whose_bytes_flow_does_not(self) -> None:
         self.limit(idle=10)
@@ -279,7 +280,7 @@ class LimitOfTests(DeadlineCase):
     """Which limit ended a child."""
 
     def of(self, ending: ProcessDone | ProcessTerminated, **given: Any) -> str | None:
-        return limit_of(self.child, Failure(ending), Settings(**given))
+        return limit_of(self.child, Ending.of(Failure(ending)), Settings(**given))
 
     def test_the_kernels_own_signals_tell(self) -> None:
         self.assertEqual(self.of(ProcessTerminated(None, signal.SIGXCPU)), "cpu-seconds")

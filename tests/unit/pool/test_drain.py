@@ -49,7 +49,7 @@ class DrainTests(Case):
 
     def test_every_ten_seconds_it_says_how_many_are_left(self) -> None:
         over = self.begin(3)
-        self.assertEqual(self.lines, ["stopping children=3 grace=1000"])
+        self.assertEqual(self.lines, ["stopping children=3 grace=1000.000"])
         pass_time(self.world.clock, 9.9)
         self.assertEqual(len(self.lines), 1)
         pass_time(self.world.clock, 0.2)
@@ -78,10 +78,10 @@ class DrainTests(Case):
         self.begin()
         self.drain.hurry()
         self.assertEqual(self.signals(), [["TERM"], ["TERM"]])
-        self.assertEqual(self.lines[-1], "stopping: SIGTERM sent to children=2")
+        self.assertEqual(self.lines[-1], "children signalled signal=SIGTERM children=2")
         self.drain.hurry()
         self.assertEqual(self.signals(), [["TERM", "KILL"]] * 2)
-        self.assertEqual(self.lines[-1], "stopping: SIGKILL sent to children=2")
+        self.assertEqual(self.lines[-1], "children signalled signal=SIGKILL children=2")
         self.assertEqual(self.templates_killed, 1)
 
     def test_asked_a_fourth_time_it_has_done_what_it_can(self) -> None:
@@ -112,7 +112,7 @@ class DrainTests(Case):
         self.assertNoResult(over)
         pass_time(self.world.clock, 0.5)
         self.after_it(over)
-        self.assertEqual(self.lines[-1], "stopping: not waited for any more children=2")
+        self.assertEqual(self.lines[-1], "children left behind children=2")
         self.end(*self.busy)
 
     def test_while_killed_children_end_it_waits_for_the_others(self) -> None:
@@ -123,7 +123,7 @@ class DrainTests(Case):
             pass_time(self.world.clock, 0.8)
             self.end(child)
         self.after_it(over)
-        self.assertNotIn("not waited for", self.lines[-1])
+        self.assertNotIn("left behind", self.lines[-1])
 
     def test_where_the_pool_cannot_be_stopped_its_children_are_killed_at_once(self) -> None:
         def fail(*_: object) -> Deferred[None]:
@@ -154,7 +154,7 @@ class DrainTests(Case):
         drain = Drain(self.world.clock, self.world.pool, journal_of(self.lines), 100.0)
         drain.begin()
         pass_time(self.world.clock, 10)
-        self.assertEqual(self.lines, ["stopping children=1 grace=100", "draining children=1"])
+        self.assertEqual(self.lines, ["stopping children=1 grace=100.000", "draining children=1"])
 
     def test_who_finishes_in_time_is_never_signalled(self) -> None:
         over = self.begin()

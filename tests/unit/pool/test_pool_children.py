@@ -203,10 +203,10 @@ class FailingTests(Case):
         pass_time(world.clock, 1)
         world.pool.failed(failing, errno.EAGAIN)
         world.live(early)
-        self.assertNotIn("children start again failures=1", world.lines)
+        self.assertNotIn("launch recovered failures=1", world.lines)
         pass_time(world.clock, 1)
         world.live(world.launcher.launched[-1])
-        self.assertIn("children start again failures=1", world.lines)
+        self.assertIn("launch recovered failures=1", world.lines)
 
     def test_the_connection_is_given_to_one_that_waits(self) -> None:
         world = World()

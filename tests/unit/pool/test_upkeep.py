@@ -305,7 +305,7 @@ class StuckTests(Case):
         pass_time(world.clock, 4)
         self.assertEqual(process_of(child).signals, [])
         pass_time(world.clock, 7)
-        self.assertIn(f"child stays pid={child.pid} last peer=None", world.lines[0])
+        self.assertIn(f"child does not end pid={child.pid} seconds=", world.lines[0])
         self.assertIn("KILL", process_of(child).signals)
         self.assertIn((child.pid, signal.SIGKILL), groups)
 

@@ -100,7 +100,9 @@ class ToldTests(Case):
         self.tap.wrote(7, said[cut:])
         self.assertEqual(self.tap.accounts.pop(7, None), (received, sent))
         self.tap.flush(7)
-        self.assertEqual(self.lines, ["child wrote pid=7: a line", "child wrote pid=7: unfinished"])
+        self.assertEqual(
+            self.lines, ["child wrote pid=7 text='a line'", "child wrote pid=7 text=unfinished"]
+        )
 
     @given(
         st.lists(
@@ -119,7 +121,7 @@ class ToldTests(Case):
     def test_one_that_is_never_finished_becomes_a_line(self) -> None:
         self.tap.wrote(7, messages.ACCOUNT + b"more")
         self.tap.flush(7)
-        self.assertEqual(self.lines, ["child wrote pid=7: \\x00account more"])
+        self.assertEqual(self.lines, ["child wrote pid=7 text='\\x00account more'"])
 
     def test_a_storm_of_processes_that_nobody_asks_for_is_forgotten(self) -> None:
         for pid in range(10_000):
