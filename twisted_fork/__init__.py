@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from twisted_fork.command.signals import take_signals
     from twisted_fork.entrance.descriptions import CannotListen
     from twisted_fork.handler import InvalidHandler, Program
-    from twisted_fork.inside.handlers.about import ConnectionInfo, connection, tell
+    from twisted_fork.inside.handlers.api import ConnectionInfo, connection, tell
     from twisted_fork.pool.child import ChildProtocol
-    from twisted_fork.running import ChildInfo
+    from twisted_fork.runtime import ChildInfo
     from twisted_fork.service import ForkingService
     from twisted_fork.settings import InvalidSetting, Settings
 
@@ -51,18 +51,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CannotListen": "entrance.descriptions",
-    "ChildInfo": "running",
+    "ChildInfo": "runtime",
     "ChildProtocol": "pool.child",
-    "ConnectionInfo": "inside.handlers.about",
+    "ConnectionInfo": "inside.handlers.api",
     "ForkingService": "service",
     "InvalidHandler": "handler",
     "InvalidSetting": "settings",
     "Program": "handler",
     "Settings": "settings",
-    "connection": "inside.handlers.about",
+    "connection": "inside.handlers.api",
     "serve": "command.script",
     "take_signals": "command.signals",
-    "tell": "inside.handlers.about",
+    "tell": "inside.handlers.api",
 }
 
 

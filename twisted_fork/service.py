@@ -21,12 +21,12 @@ from twisted_fork.handler import Handler, InvalidHandler, handler_from
 from twisted_fork.journal import Journal
 from twisted_fork.kernel import descriptors, system
 from twisted_fork.kernel.clock import keep_steady
-from twisted_fork.later import OneAtATime
 from twisted_fork.launchers import check
 from twisted_fork.launchers.orders import orders_for
 from twisted_fork.pool.child import ChildProtocol
-from twisted_fork.running import ChildInfo, Running
+from twisted_fork.runtime import ChildInfo, Runtime
 from twisted_fork.settings import InvalidSetting, Settings
+from twisted_fork.timers import OneAtATime
 from twisted_fork.wire.orders import Orders
 
 __all__ = ["NEXT", "ForkingService", "Stage", "Step"]
@@ -126,7 +126,7 @@ class ForkingService(Service):
         # from CHECKED, OPEN and RUNNING on
         self._orders: Orders
         self._ports: list[Port]
-        self._running: Running
+        self._running: Runtime
 
     def _step(self, step: Step) -> None:
         """
@@ -204,7 +204,7 @@ class ForkingService(Service):
         keep_steady(self._reactor)
         if self.observer is not None:
             self.observer.starting()
-        self._running = Running(
+        self._running = Runtime(
             self._reactor,
             self.settings,
             self._handler,

@@ -30,7 +30,7 @@ _POOL = [
 TESTS = {
     "policy": ["test_policy"],
     "agreement": ["test_agreement"],
-    "later": ["test_later"],
+    "timers": ["test_timers"],
     "entrance/admission": [
         "entrance.test_admission",
         "entrance.test_judge",

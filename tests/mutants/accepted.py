@@ -16,7 +16,7 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ("__init__", "self.generation = 0", "self.generation = -1"),
         ],
     },
-    "later": {
+    "timers": {
         "sixty doublings are past every limit, and so are 59": [
             (
                 "failed",

@@ -27,7 +27,7 @@ LEAVES = {
     "journal",
     "logformat",
     "ending",
-    "later",
+    "timers",
     "wire",
 }
 """What does not know of the way of a connection."""
@@ -35,7 +35,7 @@ LEAVES = {
 MAY_USE = {
     "command": {"service", "entrance", "twisted_fork", *LEAVES},
     "service": {
-        "running",
+        "runtime",
         "arguments",
         "agreement",
         "entrance",
@@ -44,21 +44,21 @@ MAY_USE = {
         "kernel",
         *LEAVES,
     },
-    "running": {"entrance", "launchers", "pool", "kernel", *LEAVES},
+    "runtime": {"entrance", "launchers", "pool", "kernel", *LEAVES},
     "arguments": {"pool", *LEAVES},
     "agreement": {"handler", "kernel", "settings"},
     "entrance": {"pool", "places", "kernel", *LEAVES},
     "launchers": {"agreement", "pool", "places", "kernel", *LEAVES},
     "pool": {"places", "kernel", *LEAVES},
     "places": LEAVES - {"handler"},
-    "kernel": {"journal", "ending", "later", "settings", "wire"},
+    "kernel": {"journal", "ending", "timers", "settings", "wire"},
     "handler": {"kinds", "wire"},
     "policy": {"settings"},
     "settings": {"kinds"},
     "journal": {"logformat", "ending"},
     "logformat": {"ending"},
     "ending": set(),
-    "later": set(),
+    "timers": set(),
     "kinds": set(),
     "inside": {"inside.handlers", "wire"},
     "inside.handlers": {"wire"},
@@ -67,7 +67,7 @@ MAY_USE = {
 """Of each room, and of each module beside the rooms, what it may import."""
 
 CHILDS = {"inside", "inside.handlers"}
-MAY_USE_TWISTED = {"inside.handlers.factory", "inside.handlers.guest", "inside.handlers.importing"}
+MAY_USE_TWISTED = {"inside.handlers.factory", "inside.handlers.custom", "inside.handlers.imports"}
 """Modules of the child's that import it for handlers that are Twisted factories, and for no
 other: test_imports.py sees that they do not when they are imported."""
 

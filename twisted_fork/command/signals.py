@@ -14,8 +14,8 @@ from twisted.internet.error import ReactorNotRunning
 
 from twisted_fork.command.systemd import Event, Notifier
 from twisted_fork.journal import Journal
-from twisted_fork.later import OneAtATime
 from twisted_fork.service import ForkingService
+from twisted_fork.timers import OneAtATime
 
 __all__ = ["Signals", "take_signals"]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from twisted_fork.later import Later
+from twisted_fork.timers import Later
 
 __all__ = ["Event", "Notifier", "Phase", "after"]
 

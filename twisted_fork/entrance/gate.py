@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from twisted_fork.entrance.ports import Port
 from twisted_fork.journal import Journal
 from twisted_fork.kernel.guard import GuardedReader
-from twisted_fork.later import Backoff
 from twisted_fork.places.connection import Connection
+from twisted_fork.timers import Backoff
 
 __all__ = ["Gate"]
 

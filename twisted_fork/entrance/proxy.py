@@ -22,8 +22,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.entrance.networks import address_of, network_of
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.later import Later
 from twisted_fork.places.connection import Connection
+from twisted_fork.timers import Later
 
 __all__ = ["BadHeader", "HeaderReader", "Told", "Trusted", "take"]
 

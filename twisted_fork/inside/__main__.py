@@ -20,9 +20,9 @@ def main() -> None:
 
         template.main()
     elif role == "child":
-        from twisted_fork.inside import spawned
+        from twisted_fork.inside import spawn
 
-        spawned.main()
+        spawn.main()
     else:
         from twisted_fork.inside import check
 

@@ -11,8 +11,8 @@ import os
 import sys
 
 from twisted_fork.inside import sibling, worker
-from twisted_fork.inside.handlers import ending, importing
-from twisted_fork.inside.handlers.importing import BadHandler
+from twisted_fork.inside.handlers import exits, imports
+from twisted_fork.inside.handlers.imports import BadHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def main() -> NoReturn:
         _refuse(str(failure))
     os.write(answer, f"checked {call}\n".encode())
     # nor what a handler has registered for the end of the interpreter
-    ending.exit_now(0)
+    exits.exit_now(0)
 
 
 def _files(tls: Certificates | None) -> list[str]:
@@ -73,8 +73,8 @@ def _files(tls: Certificates | None) -> list[str]:
 
 def _require_shape(order: HandlerOrder) -> None:
     if order["kind"] == "import":
-        handler = importing.resolve(order)
-        kind = importing.kind_of(handler)
+        handler = imports.resolve(order)
+        kind = imports.kind_of(handler)
 
         from twisted_fork.inside import shape
 
@@ -121,4 +121,4 @@ def _refuse(why: str) -> NoReturn:
     line = " ".join(why.split()) + "\n"
     # not by sys.stderr, which may be the handler's by now
     os.write(2, line.encode("utf-8", "backslashreplace"))
-    ending.exit_now(1)
+    exits.exit_now(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 
-from twisted_fork.inside.handlers.importing import BadHandler
+from twisted_fork.inside.handlers.imports import BadHandler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

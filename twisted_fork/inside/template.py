@@ -10,7 +10,7 @@ import os
 import sys
 
 from twisted_fork.inside import hugepages, sibling, start, worker
-from twisted_fork.inside.handlers import ending
+from twisted_fork.inside.handlers import exits
 from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
@@ -106,7 +106,7 @@ def _live(
         leave()
         return worker.live(work, channel, message if number & messages.CARRIES_CONNECTION else None)
     except BaseException as raised:
-        return ending.report(raised)
+        return exits.report(raised)
     finally:
         if channel is not None:
             channel.close()

@@ -13,7 +13,7 @@ import ctypes
 import errno
 import os
 
-from twisted_fork.inside.handlers import about, program
+from twisted_fork.inside.handlers import api, program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _become(
 ) -> NoReturn:
     """Become the program, as a child does it, but stop there; or say what went wrong."""
     local = ("127.0.0.1", 1)
-    info = about.ConnectionInfo(None, (int(_socket.AF_INET), local, local, 1, None))
+    info = api.ConnectionInfo(None, (int(_socket.AF_INET), local, local, 1, None))
     what = "chdir"
     try:
         if limit is not None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import _socket
 
-from twisted_fork.inside.handlers import closing, loading
-from twisted_fork.inside.handlers.ending import report
+from twisted_fork.inside.handlers import linger, loader
+from twisted_fork.inside.handlers.exits import report
 from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ class Work:
     Made once, in the template or in a spawned child.
 
     :ivar accounts: the reactor process wants to know what went over its connections.
-    :ivar serve: see loading.load.
+    :ivar serve: see loader.load.
     :ivar rehearsal: likewise.
     :ivar limit: puts the limits on a child; None if there are none.
     :ivar listened_to: the reactor process cares for the handler's messages.
@@ -49,7 +49,7 @@ class Work:
         self.connections_per_child: int = orders["connections_per_child"]
         self.listened_to: bool = orders["listened_to"]
         self.accounts: bool = orders["accounts"]
-        self.serve, self.rehearsal = loading.load(orders)
+        self.serve, self.rehearsal = loader.load(orders)
         self.limit = _limiting(orders["limits"])
 
 
@@ -109,7 +109,7 @@ def live(work: Work, channel: _socket.socket | None, message: messages.Message |
         except (OSError, ValueError, AttributeError):
             return 1
     if work.accounts:
-        closing.tell(info)
+        linger.tell(info)
     return 0
 
 
@@ -117,7 +117,7 @@ def say_ready(channel: _socket.socket, info: bytes = b"") -> bool:
     """
     Ask the reactor process for work.
 
-    :param info: what closing.look said of what it has served last.
+    :param info: what linger.look said of what it has served last.
     :returns: False if it wants no more of this child.
     """
     return say(channel, messages.pack(messages.READY, payload=info))

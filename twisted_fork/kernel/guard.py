@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_fork.journal import Journal
-from twisted_fork.later import Backoff
+from twisted_fork.timers import Backoff
 
 __all__ = ["GuardedReader"]
 

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.process import reapProcessHandlers
 
 from twisted_fork.kernel import processes
-from twisted_fork.later import Later
+from twisted_fork.timers import Later
 
 __all__ = ["Orphans", "come_here"]
 

@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from twisted_fork.kernel.sweep import WALL
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.later import Backoff, Later
+from twisted_fork.timers import Backoff, Later
 from twisted_fork.wire import calls
 
 __all__ = ["ForkedProcess", "adopt", "is_ours", "reason_for"]

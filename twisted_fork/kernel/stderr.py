@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_fork.journal import Journal
 from twisted_fork.kernel.tap import Tap
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.later import Later
+from twisted_fork.timers import Later
 
 __all__ = ["MOST_KEPT", "StandardError", "Stream"]
 

@@ -9,7 +9,7 @@ import signal
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_fork.later import Backoff
+from twisted_fork.timers import Backoff
 
 __all__ = ["WALL", "Sweep", "bury"]
 

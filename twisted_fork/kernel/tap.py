@@ -11,7 +11,7 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
+from twisted_fork.timers import Later
 from twisted_fork.wire import messages, tcpinfo
 
 __all__ = ["Tap"]

@@ -18,10 +18,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.later import Later
 from twisted_fork.launchers import interpreter
 from twisted_fork.launchers.interpreter import Starter
 from twisted_fork.launchers.orders import orders_file
+from twisted_fork.timers import Later
 from twisted_fork.wire.calls import memory_file
 from twisted_fork.wire.orders import Orders
 

@@ -25,8 +25,8 @@ from twisted.internet.error import ProcessExitedAlready
 if TYPE_CHECKING:
     from twisted_fork.kernel.channels import Channel
     from twisted_fork.kernel.processes import ForkedProcess
-    from twisted_fork.later import Later
     from twisted_fork.pool.child import Child
+    from twisted_fork.timers import Later
     from twisted_fork.wire.orders import Orders
 
 __all__ = ["NEXT", "Event", "State", "Template"]

@@ -17,11 +17,11 @@ from twisted_fork.journal import Journal
 from twisted_fork.kernel.channels import open_channel
 from twisted_fork.kernel.sweep import Sweep
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.later import Backoff, Later
 from twisted_fork.launchers.check import too_late
 from twisted_fork.launchers.interpreter import PATIENCE, Starter
 from twisted_fork.launchers.orders import give_orders
 from twisted_fork.launchers.template import Event, State, Template
+from twisted_fork.timers import Backoff, Later
 from twisted_fork.wire import messages
 from twisted_fork.wire.orders import Orders
 

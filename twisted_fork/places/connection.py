@@ -28,7 +28,7 @@ class Connection:
 
     :ivar descriptor: the socket's; -1 when it is closed here.
     :ivar family: the socket's, AF_INET or its like.
-    :ivar address: the peer's, as inside.handlers.about.ConnectionInfo has it.
+    :ivar address: the peer's, as inside.handlers.api.ConnectionInfo has it.
     :ivar peer: who connected, as the log shows it.
     :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
     :ivar local: the address that was connected to, if a proxy has told; otherwise None.

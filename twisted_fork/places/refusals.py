@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
+from twisted_fork.timers import Later
 
 __all__ = ["Refusals"]
 

@@ -15,7 +15,7 @@ from twisted_fork.pool.child import Child, Event, State
 from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.launcher import Launcher
 from twisted_fork.pool.roster import Roster
-from twisted_fork.pool.stuck import Stuck
+from twisted_fork.pool.watchdog import Watchdog
 
 __all__ = ["Children"]
 
@@ -26,12 +26,12 @@ class Children(Roster):
 
     :ivar generation: of those that are ordered from now on.  One of an older generation goes
         as soon as it is idle.
-    :ivar stuck: looks for those that do not go on.
+    :ivar watchdog: looks for those that do not go on.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal, launcher: Launcher) -> None:
         super().__init__()
-        self.stuck = Stuck(clock, journal, launcher, self)
+        self.watchdog = Watchdog(clock, journal, launcher, self)
         self._clock = clock
         self._launcher = launcher
 
@@ -57,7 +57,7 @@ class Children(Roster):
         self.move(child, Event.DISMISSED)
         child.close_channel()
         child.since = self._clock.seconds()
-        self.stuck.watch()
+        self.watchdog.watch()
 
     def give_up(self, child: Child) -> None:
         """Whatever state *child* is in: kill it, and forget it if it will not be heard of."""
@@ -72,7 +72,7 @@ class Children(Roster):
         self.move(child, Event.GIVEN_UP)
         child.since = self._clock.seconds()
         end_group(child, signal.SIGKILL)
-        self.stuck.watch()
+        self.watchdog.watch()
 
     def forget(self, child: Child) -> None:
         """*child* has ended, or never was."""

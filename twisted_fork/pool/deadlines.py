@@ -13,9 +13,9 @@ from typing import Any
 
 from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
 from twisted_fork.pool.child import Child
 from twisted_fork.settings import Settings
+from twisted_fork.timers import Later
 from twisted_fork.wire import messages
 
 __all__ = ["Deadline", "end_group", "limit_of"]

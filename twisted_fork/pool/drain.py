@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
 from twisted_fork.pool.pool import Pool
+from twisted_fork.timers import Later
 
 __all__ = ["Drain"]
 

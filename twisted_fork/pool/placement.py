@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
-from twisted_fork.later import Backoff
 from twisted_fork.places.connection import Connection
 from twisted_fork.places.places import Places
 from twisted_fork.pool.child import Child, ChildProtocol, Event
@@ -20,6 +19,7 @@ from twisted_fork.pool.children import Children
 from twisted_fork.pool.faults import Faults
 from twisted_fork.pool.launcher import Impossible, Launcher
 from twisted_fork.settings import Settings
+from twisted_fork.timers import Backoff
 from twisted_fork.wire import messages
 
 __all__ = ["Placement"]
@@ -129,7 +129,7 @@ class Placement:
             if connection is not None:
                 child.given(connection)
             self._launcher.launch(child)
-            self._children.stuck.watch()
+            self._children.watchdog.watch()
         except Impossible as impossible:
             self._children.forget(child)
             assert connection is not None
@@ -164,7 +164,7 @@ class Placement:
         else:
             if self.sends.failures:
                 self._journal.hand_over_recovered(self.sends.succeeded())
-        self._children.stuck.watch()
+        self._children.watchdog.watch()
 
     def failed(self, child: Child, number: int) -> None:
         """An ordered child could not be made: *number* is the errno."""

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 
 from twisted_fork.ending import Ending
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
 from twisted_fork.places.connection import Connection
 from twisted_fork.places.places import Places
 from twisted_fork.pool.child import Breach, Child, ChildProtocol, Event, State
@@ -28,6 +27,7 @@ from twisted_fork.pool.placement import Placement
 from twisted_fork.pool.session import Serving
 from twisted_fork.pool.upkeep import Upkeep
 from twisted_fork.settings import Settings
+from twisted_fork.timers import Later
 from twisted_fork.wire import messages, tcpinfo
 
 __all__ = ["Pool"]
@@ -291,6 +291,6 @@ class Pool:
         if self._launcher_stopped is None or self._empty.called or self.children:
             return
         if self._launcher_stopped.called:
-            self.children.stuck.cancel()
+            self.children.watchdog.cancel()
             self._after_fault.cancel()
             self._empty.callback(None)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_fork.later import Backoff, Later
 from twisted_fork.places.places import Places
 from twisted_fork.policy import spares_due
 from twisted_fork.pool.children import Children
 from twisted_fork.pool.placement import Placement
 from twisted_fork.settings import Settings
+from twisted_fork.timers import Backoff, Later
 
 __all__ = ["Upkeep"]
 

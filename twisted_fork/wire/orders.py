@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Address = tuple[Any, ...] | str | bytes
-"""Of a peer, or of a port, as accept(2) gives it; see inside.handlers.about.ConnectionInfo."""
+"""Of a peer, or of a port, as accept(2) gives it; see inside.handlers.api.ConnectionInfo."""
 
 Details = tuple[int, Address, Address | None, int, dict[int, bytes] | None]
 """Of a connection: its family; the peer's address; the address that was connected to, if a proxy

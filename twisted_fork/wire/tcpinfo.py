@@ -2,8 +2,8 @@
 What the kernel tells of a TCP connection: ``struct tcp_info`` (linux/tcp.h), read where it
 stands.
 
-A child asks for it when it closes its connection (inside/closing.py), the reactor process for
-that of one that it has handed over (traffic.py).
+A child asks for it when it closes its connection (inside/handlers/linger.py), the reactor process
+for that of one that it has handed over (kernel/traffic.py).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from twisted_fork.service import ForkingService
 
 PRODUCT = os.path.dirname(twisted_fork.__file__) + os.sep
 
-OF_A_SERVICE = {"Gate", "Pool", "StandardError", "Stuck", "Tap", "Upkeep"}
+OF_A_SERVICE = {"Gate", "Pool", "StandardError", "Tap", "Upkeep", "Watchdog"}
 """Whose delayed calls there may be while no connection is: one of each at most."""
 
 

@@ -29,7 +29,7 @@ GRACE = 0.5
 ENTRY, RETURN = "entry", "return"
 
 LEFT_OUT = {
-    (ENTRY, "later.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
+    (ENTRY, "timers.py", "_due"): "the reactor has forgotten what it calls, and only this arms it"
     " again when the rest raises; it does nothing else",
     (
         ENTRY,

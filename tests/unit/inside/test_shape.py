@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.server import Site
 
 from tests.unit.cases import Case
-from twisted_fork.inside.handlers.importing import BadHandler, kind_of
+from twisted_fork.inside.handlers.imports import BadHandler, kind_of
 from twisted_fork.inside.shape import require_shape
 
 

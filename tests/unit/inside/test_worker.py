@@ -14,7 +14,7 @@ from tests.unit.fakes import channel_pair
 from tests.unit.processes import descriptors_before, forked, status_of
 from twisted_fork.handler import Echo
 from twisted_fork.inside import worker
-from twisted_fork.inside.handlers import ending
+from twisted_fork.inside.handlers import exits
 from twisted_fork.launchers.orders import orders_for
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
@@ -57,18 +57,18 @@ class ReportTests(Case):
         self.patch(sys, "stderr", self.stderr)
 
     def test_exit_codes_are_kept_without_a_word(self) -> None:
-        statuses = [ending.report(SystemExit(code)) for code in (None, 0, 1, 77)]
+        statuses = [exits.report(SystemExit(code)) for code in (None, 0, 1, 77)]
         self.assertEqual((statuses, self.stderr.getvalue()), ([0, 0, 1, 77], ""))
 
     def test_an_exit_message_is_written(self) -> None:
-        self.assertEqual(ending.report(SystemExit("no such user")), 1)
+        self.assertEqual(exits.report(SystemExit("no such user")), 1)
         self.assertEqual(self.stderr.getvalue(), "no such user\n")
 
     def test_anything_else_is_written_with_its_traceback(self) -> None:
         try:
             raise ValueError("what a handler\nmay say")
         except ValueError as raised:
-            self.assertEqual(ending.report(raised), 1)
+            self.assertEqual(exits.report(raised), 1)
         text = self.stderr.getvalue()
         self.assertIn("Traceback (most recent call last)", text)
         self.assertIn("ValueError: what a handler\nmay say\n", text)
@@ -99,9 +99,9 @@ class ProcessTests(Case):
             self.ours.close()
             sys.stderr = self.output.open("w", buffering=1)
             if connection is None:
-                ending.exit_now(worker.live(work, self.theirs, None))
+                exits.exit_now(worker.live(work, self.theirs, None))
             message = messages.Message(messages.pack(messages.FORK), [connection.detach()])
-            ending.exit_now(worker.live(work, None, message))
+            exits.exit_now(worker.live(work, None, message))
 
         pid = forked(run)
         self.theirs.close()

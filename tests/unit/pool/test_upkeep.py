@@ -156,7 +156,7 @@ class SpareTests(Case):
                 world.end(world.spare(), signal.SIGKILL)
             self.assertNotEqual(world.clock.getDelayedCalls(), [])
             world.pool.stop()
-            world.pool.children.stuck.cancel()
+            world.pool.children.watchdog.cancel()
             world.pool.upkeep.look_after()
             self.assertEqual(world.clock.getDelayedCalls(), [])
 

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 
 from tests.unit.cases import Case
 from tests.unit.fakes import journal_of
-from twisted_fork.inside.handlers import closing
-from twisted_fork.inside.handlers.guest import Connection
+from twisted_fork.inside.handlers import linger
+from twisted_fork.inside.handlers.custom import Connection
 from twisted_fork.kernel.tap import Tap
 from twisted_fork.wire import messages, tcpinfo
 
@@ -45,7 +45,7 @@ class TellingTests(Case):
         self.addCleanup(self.ours.close)
 
     def told(self, info: bytes) -> bytes:
-        closing.tell(info)
+        linger.tell(info)
         os.write(2, b".")
         return os.read(self.reading, 1000)[:-1]
 
@@ -53,20 +53,20 @@ class TellingTests(Case):
         self.client.sendall(b"hello")
         self.ours.recv(5)
         self.client.shutdown(socket.SHUT_WR)
-        told = self.told(closing.close(self.ours))
+        told = self.told(linger.close(self.ours))
         self.assertEqual(told[: len(messages.ACCOUNT)], messages.ACCOUNT)
         self.assertEqual(tcpinfo.amount(told[len(messages.ACCOUNT) :]), (5, 0))
 
     def test_of_what_is_no_tcp_connection_nothing_is_told(self) -> None:
         for connection in socket.socketpair():
             with connection:
-                self.assertEqual(self.told(closing.look(connection)), b"")
+                self.assertEqual(self.told(linger.look(connection)), b"")
 
     def test_where_standard_error_is_closed_nobody_minds(self) -> None:
         kept = os.dup(2)
         os.close(2)
         try:
-            closing.tell(info(1, 2))
+            linger.tell(info(1, 2))
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 
-from twisted_fork.inside.handlers import closing
+from twisted_fork.inside.handlers import linger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def serve_descriptor(
 
     A peer that goes away is no fault.
 
-    :returns: see closing.look.
+    :returns: see linger.look.
     """
     return _serve_and_close(descriptor, serve)
 
@@ -184,9 +184,9 @@ def serve_and_print_descriptor(
 def _serve_and_close(descriptor: int, serving: Callable[[_socket.socket], bool]) -> bytes:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     try:
-        return closing.close(connection, serving(connection))
+        return linger.close(connection, serving(connection))
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        info = closing.look(connection)
+        info = linger.look(connection)
         connection.close()
         return info
 
@@ -213,13 +213,13 @@ def serve_secured(
 
 def serve_secured_and_print(connection: _socket.socket) -> None:
     """As serve_secured; what is received is also written to standard output."""
-    from twisted_fork.inside.handlers.printing import copy
+    from twisted_fork.inside.handlers.printer import copy
 
     serve_secured(connection, copy)
 
 
 def serve_and_print(connection: _socket.socket) -> bool:
     """As serve; what is received is also written to standard output."""
-    from twisted_fork.inside.handlers.printing import copy
+    from twisted_fork.inside.handlers.printer import copy
 
     return serve(connection, copy)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted_fork.inside.handlers import about
+from twisted_fork.inside.handlers import api
 
 __all__ = ["serving"]
 
@@ -107,7 +107,7 @@ class _OneConnection:
         self.failure: Any = None
 
     def buildProtocol(self, address: Any) -> Any:
-        real = _address(about.connection().peer, address)
+        real = _address(api.connection().peer, address)
         protocol = self._factory.buildProtocol(real)
         if protocol is None:
             self._reactor.callLater(0, self._stop)

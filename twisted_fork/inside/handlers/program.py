@@ -14,13 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from twisted_fork.inside.handlers import about
+    from twisted_fork.inside.handlers import api
     from twisted_fork.wire.orders import ProgramOrder
 
 __all__ = ["execute"]
 
 
-def execute(order: ProgramOrder, descriptor: int, info: about.ConnectionInfo) -> NoReturn:
+def execute(order: ProgramOrder, descriptor: int, info: api.ConnectionInfo) -> NoReturn:
     """
     Become the program.
 

@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from twisted_fork.inside.handlers import ending
+from twisted_fork.inside.handlers import exits
 
 __all__ = ["relay", "through"]
 
@@ -37,9 +37,9 @@ def through(secured: ssl.SSLSocket, serve: Callable[[socket.socket], None]) -> N
             serve(theirs)
             status = 0
         except BaseException as raised:
-            status = ending.report(raised)
+            status = exits.report(raised)
         finally:
-            ending.exit_now(status)
+            exits.exit_now(status)
     theirs.close()
     try:
         relay(secured, ours)

@@ -13,7 +13,7 @@ from hypothesis import given
 from tests.unit.cases import Case
 from tests.unit.inside.handlers.test_echo import expected, pieces
 from tests.unit.processes import forked, status_of
-from twisted_fork.inside.handlers import echo, printing
+from twisted_fork.inside.handlers import echo, printer
 from twisted_fork.wire import messages
 
 MEBIBYTE = 1024 * 1024
@@ -214,7 +214,7 @@ class CopyTests(Case):
 
         def run() -> None:
             os.dup2(write, 1)
-            printing.copy(question)
+            printer.copy(question)
             os._exit(0)
 
         pid = forked(run)

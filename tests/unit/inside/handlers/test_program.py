@@ -13,7 +13,7 @@ from typing import Any, cast
 from tests.unit.cases import Case
 from tests.unit.processes import descriptors_before, forked, status_of
 from twisted_fork.inside.handlers import program
-from twisted_fork.inside.handlers.about import ConnectionInfo
+from twisted_fork.inside.handlers.api import ConnectionInfo
 from twisted_fork.wire.orders import ProgramOrder
 
 TELL = (

@@ -21,14 +21,14 @@ from twisted_fork.kernel import descriptors
 from twisted_fork.kernel.orphans import Orphans
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.kernel.watcher import Watcher
-from twisted_fork.launchers.choosing import choose
+from twisted_fork.launchers.choice import choose
 from twisted_fork.pool.child import ChildProtocol, State
 from twisted_fork.pool.drain import Drain
 from twisted_fork.pool.pool import Pool
 from twisted_fork.settings import Settings
 from twisted_fork.wire.orders import Orders
 
-__all__ = ["ChildInfo", "Running"]
+__all__ = ["ChildInfo", "Runtime"]
 
 _RAISED = object()
 """The result of a step of a stop that has raised."""
@@ -59,7 +59,7 @@ class ChildInfo(NamedTuple):
     since: float
 
 
-class Running:
+class Runtime:
     """
     A service that has been started: from the ports to the children, and what looks after them.
 

@@ -31,10 +31,10 @@ def report(raised: BaseException) -> int:
         return 1
     import traceback
 
-    about = sys.modules.get("twisted_fork.inside.handlers.about")
-    if about is not None:
+    api = sys.modules.get("twisted_fork.inside.handlers.api")
+    if api is not None:
         try:
-            sys.stderr.write(f"handler raised, peer={about.connection().peer!r}\n")
+            sys.stderr.write(f"handler raised, peer={api.connection().peer!r}\n")
         except RuntimeError:
             pass
     trace = raised.__traceback__

@@ -12,9 +12,9 @@ from twisted_fork.journal import Journal
 from twisted_fork.kernel import system
 from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.kernel.watcher import Watching
-from twisted_fork.launchers.execute import ExecLauncher
 from twisted_fork.launchers.fork import ForkLauncher
 from twisted_fork.launchers.interpreter import Starter
+from twisted_fork.launchers.program import ExecLauncher
 from twisted_fork.launchers.spawn import SpawnLauncher
 from twisted_fork.pool.launcher import Launcher
 from twisted_fork.settings import Settings

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 
-from twisted_fork.inside.handlers import about, closing, echo, importing
+from twisted_fork.inside.handlers import api, echo, imports, linger
 from twisted_fork.wire import messages
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twisted_fork.wire.orders import Orders
 
-__all__ = ["Guest"]
+__all__ = ["Custom"]
 
 _NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
 """Kinds that cannot work on an ssl.SSLSocket: they get a plain socket, and a pump."""
@@ -29,18 +29,18 @@ class Connection(socket.socket):
     """
     What a handler is given.
 
-    :ivar info: what closing.look said before it was closed, whoever has closed it.
+    :ivar info: what linger.look said before it was closed, whoever has closed it.
     """
 
     info = b""
 
     def _real_close(self, *arguments: Any) -> None:
         # what closes a socket when nobody needs it any more; ssl.SSLSocket does likewise
-        self.info = closing.look(self)
+        self.info = linger.look(self)
         super()._real_close(*arguments)  # type: ignore[misc]
 
 
-class Guest:
+class Custom:
     """
     A handler that was loaded, and how its connections are prepared.
 
@@ -57,16 +57,16 @@ class Guest:
         self._timeout: float = orders["handshake_timeout"]
         self._context: ssl.SSLContext | None = None
         if order["kind"] == "import":
-            from twisted_fork.inside.handlers import imported
+            from twisted_fork.inside.handlers import adapters
 
-            handler = importing.resolve(order)
-            self.kind = importing.kind_of(handler)
+            handler = imports.resolve(order)
+            self.kind = imports.kind_of(handler)
             if self.kind == "factory" and orders["connections_per_child"] > 1:
-                raise importing.BadHandler(
+                raise imports.BadHandler(
                     "--connections-per-child has to be 1 with a Twisted factory: a reactor"
                     " runs once in the life of a process"
                 )
-            self._serve: Any = imported.adapt(self.kind, handler)
+            self._serve: Any = adapters.adapt(self.kind, handler)
         elif order["kind"] == "echo":
             self._serve = echo.serve_secured_and_print if order["print"] else echo.serve_secured
         limits = orders["limits"]
@@ -74,10 +74,10 @@ class Guest:
             self._import_ahead()
         if orders["tls"]:
             # imported before the first fork, not in each child
-            from twisted_fork.inside.handlers import pump, secure
+            from twisted_fork.inside.handlers import pump, tls
 
-            self._pump, self._secure = pump, secure
-            self._context = secure.context(orders["tls"])
+            self._pump, self._secure = pump, tls
+            self._context = tls.context(orders["tls"])
 
     def _import_ahead(self) -> None:
         """What serving imports: whom children become may not be able to read it."""
@@ -94,7 +94,7 @@ class Guest:
         Serve the connection whose descriptor came with *message*, and close it.
 
         :param channel: where the handler's messages go.
-        :returns: see closing.look; nothing where nobody wants to know, or the handler has put
+        :returns: see linger.look; nothing where nobody wants to know, or the handler has put
             something else in the place of standard error.
         :raises BaseException: whatever the handler raised, after closing it.
         """
@@ -110,7 +110,7 @@ class Guest:
                 self._serve_plain(connection)
         except BaseException:
             if stderr and _stderr() == stderr:
-                closing.tell(self._info)
+                linger.tell(self._info)
             raise
         return self._info if stderr and _stderr() == stderr else b""
 
@@ -129,10 +129,10 @@ class Guest:
         from twisted_fork.inside.handlers import program
 
         assert self._program is not None
-        program.execute(self._program, connection.fileno(), about.connection())
+        program.execute(self._program, connection.fileno(), api.connection())
 
     def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        about.connection().local  # noqa: B018 - asked for while this socket can tell
+        api.connection().local  # noqa: B018 - asked for while this socket can tell
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
         except TimeoutError as failure:
@@ -170,14 +170,14 @@ def _begin(
     details = message.details
     # told its family, Python need not ask the kernel for it, its type and its protocol
     connection = Connection(details[0], socket.SOCK_STREAM, 0, descriptor)
-    about.begin(about.ConnectionInfo(connection, details), channel)
+    api.begin(api.ConnectionInfo(connection, details), channel)
     return connection
 
 
 def _finish(connection: socket.socket) -> bytes:
-    """Close it, unless that has been done; see closing.look."""
+    """Close it, unless that has been done; see linger.look."""
     if connection.fileno() >= 0:
-        return closing.close(connection)
+        return linger.close(connection)
     return getattr(connection, "info", b"")
 
 

@@ -28,16 +28,16 @@ def load(orders: Orders) -> tuple[Serve, Serve]:
     The plain echo has one of its own, since the machinery that others need would make
     every fork slower.
 
-    :raises BadHandler, OSError: see guest.Guest.
+    :raises BadHandler, OSError: see custom.Custom.
     """
     order = orders["handler"]
     if order["kind"] == "echo" and order["print"]:
         # before the first fork, see there
-        import twisted_fork.inside.handlers.printing  # noqa: F401
+        import twisted_fork.inside.handlers.printer  # noqa: F401
     if order["kind"] == "echo" and not orders["tls"]:
         serve = echo.serve_and_print_descriptor if order["print"] else echo.serve_descriptor
         return serve, echo.serve_descriptor
-    from twisted_fork.inside.handlers.guest import Guest
+    from twisted_fork.inside.handlers.custom import Custom
 
-    guest = Guest(orders)
-    return guest.serve, guest.rehearse
+    made = Custom(orders)
+    return made.serve, made.rehearse

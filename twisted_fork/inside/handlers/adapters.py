@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 
-from twisted_fork.inside.handlers import about
+from twisted_fork.inside.handlers import api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def adapt(kind: str, handler: Any) -> Serve:
 
 def _call(handler: Any) -> Serve:
     def serve(connection: socket.socket) -> None:
-        result = handler(connection, about.connection().peer)
+        result = handler(connection, api.connection().peer)
         if result is not None and hasattr(result, "__await__"):
             raise TypeError(f"{handler!r} is asynchronous without being an async function")
 
@@ -54,12 +54,12 @@ class _Server:
     def __init__(self, handler: Any, connection: socket.socket) -> None:
         self.RequestHandlerClass = handler
         self.address_family = connection.family
-        self.server_address = about.connection().local
+        self.server_address = api.connection().local
 
 
 def _request(handler: Any) -> Serve:
     def serve(connection: socket.socket) -> None:
-        handler(connection, about.connection().peer, _Server(handler, connection))
+        handler(connection, api.connection().peer, _Server(handler, connection))
 
     return serve
 
@@ -72,7 +72,7 @@ def _run(handler: Any) -> Serve:
 
         def get_extra_info(self, name: str, default: Any = None) -> Any:
             if name == "peername":
-                return about.connection().peer
+                return api.connection().peer
             return super().get_extra_info(name, default)
 
     async def main(connection: socket.socket) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.internet.protocol import Factory, Protocol
 
 from tests.unit.cases import Case
-from twisted_fork.inside.handlers import importing
-from twisted_fork.inside.handlers.importing import BadHandler, kind_of, resolve
+from twisted_fork.inside.handlers import imports
+from twisted_fork.inside.handlers.imports import BadHandler, kind_of, resolve
 from twisted_fork.wire.names import MAIN
 from twisted_fork.wire.orders import ImportOrder
 
@@ -102,7 +102,7 @@ class ResolveTests(Case):
         self.patch(sys, "modules", modules)
         self.patch(sys, "path", [self.folder, *sys.path])
         self.threads = [1]
-        self.patch(importing, "_PATIENCE", 0.05)
+        self.patch(imports, "_PATIENCE", 0.05)
         listdir = os.listdir
         self.patch(
             os,

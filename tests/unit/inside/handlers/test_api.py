@@ -8,8 +8,8 @@ from typing import Any
 import twisted_fork
 from tests.unit.cases import Case
 from tests.unit.fakes import channel_pair
-from twisted_fork.inside.handlers import about
-from twisted_fork.inside.handlers.about import ConnectionInfo, connection, tell
+from twisted_fork.inside.handlers import api
+from twisted_fork.inside.handlers.api import ConnectionInfo, connection, tell
 from twisted_fork.wire import messages
 
 
@@ -17,8 +17,8 @@ class AboutCase(Case):
     """Nothing is being served before a test, nor after it."""
 
     def setUp(self) -> None:
-        self.patch(about, "_now", None)
-        self.patch(about, "_listener", None)
+        self.patch(api, "_now", None)
+        self.patch(api, "_listener", None)
 
 
 def info(local: Any = ("192.0.2.9", 80), extras: Any = None) -> ConnectionInfo:
@@ -30,7 +30,7 @@ class ConnectionTests(AboutCase):
     """What a handler may know."""
 
     def test_it_is_what_the_reactor_process_has_told(self) -> None:
-        about.begin(info(extras={2: b"name"}), None)
+        api.begin(info(extras={2: b"name"}), None)
         found = connection()
         self.assertEqual((found.peer, found.local), (("192.0.2.1", 5000), ("192.0.2.9", 80)))
         self.assertEqual((found.number, found.extras), (3, {2: b"name"}))
@@ -47,9 +47,9 @@ class ConnectionTests(AboutCase):
         self.assertEqual(made.local[0], "127.0.0.1")
 
     def test_the_next_connection_takes_the_place_of_the_last(self) -> None:
-        about.begin(info(), None)
+        api.begin(info(), None)
         following = info()
-        about.begin(following, None)
+        api.begin(following, None)
         self.assertIs(connection(), following)
 
     def test_elsewhere_than_in_a_child_there_is_none(self) -> None:
@@ -71,7 +71,7 @@ class TellTests(AboutCase):
         self.ours, theirs = channel_pair()
         self.addCleanup(self.ours.close)
         self.addCleanup(theirs.close)
-        about.begin(info(), theirs)
+        api.begin(info(), theirs)
 
     def heard(self) -> bytes:
         """The next message's payload."""
@@ -104,7 +104,7 @@ class TellTests(AboutCase):
             tell(b"x" * 65537)
 
     def test_nobody_listens_without_a_channel(self) -> None:
-        about.begin(info(), None)
+        api.begin(info(), None)
         self.assertFalse(tell(b"anybody?"))
 
     def test_nobody_listens_who_is_gone(self) -> None:

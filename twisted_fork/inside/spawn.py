@@ -5,7 +5,7 @@ A spawned child: a fresh interpreter, whose memory layout is nobody else's.
 from __future__ import annotations
 
 from twisted_fork.inside import start, worker
-from twisted_fork.inside.handlers import ending
+from twisted_fork.inside.handlers import exits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def main() -> NoReturn:
     try:
         work = worker.Work(orders)
     except Exception as failure:
-        ending.exit_now(ending.report(failure) or 1)
+        exits.exit_now(exits.report(failure) or 1)
     worker.rehearse(work)
     if not worker.say_ready(channel):
-        ending.exit_now(0)
-    ending.exit_now(worker.live(work, channel, None))
+        exits.exit_now(0)
+    exits.exit_now(worker.live(work, channel, None))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from twisted_fork.later import Backoff, Later, OneAtATime
+from twisted_fork.timers import Backoff, Later, OneAtATime
 
 from .cases import Case
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 from tests.unit.cases import Case
-from twisted_fork.inside.handlers import closing
+from twisted_fork.inside.handlers import linger
 
 
 class FakeTime:
@@ -40,14 +40,14 @@ class CloseTests(Case):
         self.theirs.sendall(b"x" * 100_000)
         self.theirs.shutdown(socket.SHUT_WR)
         self.ours.sendall(b"the answer")
-        closing.close(self.ours)
+        linger.close(self.ours)
         self.assertEqual(self.theirs.recv(100), b"the answer")
         self.assertEqual(self.theirs.recv(100), b"", "there was a reset")
         self.assertEqual(self.ours.fileno(), -1)
 
     def test_a_peer_that_has_ended_its_side_is_not_waited_for(self) -> None:
-        self.patch(closing, "time", None)
-        closing.close(self.ours, peer_done=True)
+        self.patch(linger, "time", None)
+        linger.close(self.ours, peer_done=True)
         self.assertEqual(self.theirs.recv(1), b"")
         self.assertEqual(self.ours.fileno(), -1)
 
@@ -64,28 +64,28 @@ class CloseTests(Case):
                     theirs.close()
                 return 0.0
 
-        self.patch(closing, "time", Watching())
-        closing.close(ours)
+        self.patch(linger, "time", Watching())
+        linger.close(ours)
         self.assertEqual(seen, [b""])
 
     def test_a_peer_that_sends_without_end_is_left_when_time_is_over(self) -> None:
-        self.patch(closing, "time", FakeTime(0.0, 1.0, closing.LINGER))
+        self.patch(linger, "time", FakeTime(0.0, 1.0, linger.LINGER))
         self.theirs.sendall(b"x" * 200_000)
-        closing.close(self.ours)
+        linger.close(self.ours)
         self.assertEqual(self.ours.fileno(), -1)
 
     def test_a_peer_that_does_nothing_is_left_when_time_is_over(self) -> None:
-        self.patch(closing, "time", FakeTime(0.0, closing.LINGER - 0.01))
-        closing.close(self.ours)
+        self.patch(linger, "time", FakeTime(0.0, linger.LINGER - 0.01))
+        linger.close(self.ours)
         self.assertEqual(self.ours.fileno(), -1)
 
     def test_a_peer_that_has_gone_is_no_error(self) -> None:
         ours, theirs = socket.socketpair()
         theirs.close()
-        closing.close(ours)
+        linger.close(ours)
         self.assertEqual(ours.fileno(), -1)
 
     def test_a_connection_that_the_handler_has_closed_is_no_error(self) -> None:
         self.ours.close()
-        closing.close(self.ours)
+        linger.close(self.ours)
         self.assertEqual(self.theirs.recv(1), b"")

@@ -9,13 +9,13 @@ import signal
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_fork.journal import Journal
-from twisted_fork.later import Later
 from twisted_fork.pool.child import State
 from twisted_fork.pool.deadlines import end_group
 from twisted_fork.pool.launcher import Launcher
 from twisted_fork.pool.roster import Roster
+from twisted_fork.timers import Later
 
-__all__ = ["Stuck"]
+__all__ = ["Watchdog"]
 
 _PATIENCE = 5.0
 """Seconds for a child that lives to take its connection, or to go when it is told to: it
@@ -25,7 +25,7 @@ _PENDING = (State.ORDERED, State.BEARING, State.GIVEN, State.LEAVING)
 """In these a child shall not stay for long."""
 
 
-class Stuck(Later):
+class Watchdog(Later):
     """Looks for them, for as long as there is a child that could become one."""
 
     def __init__(

@@ -12,8 +12,8 @@ from typing import Any, cast
 from tests.unit.cases import Case
 from tests.unit.inside.handlers.test_pump import made_certificate
 from tests.unit.processes import TIME_LIMIT, descriptors_before
-from twisted_fork.inside.handlers import secure
-from twisted_fork.inside.handlers.importing import BadHandler
+from twisted_fork.inside.handlers import tls
+from twisted_fork.inside.handlers.imports import BadHandler
 from twisted_fork.wire.orders import Certificates
 
 
@@ -50,7 +50,7 @@ class SecureCase(Case):
         client = self.client_side()
         shaking = threading.Thread(target=client.do_handshake)
         shaking.start()
-        server = secure.wrap(self.server, secure.context(self.order()), TIME_LIMIT)
+        server = tls.wrap(self.server, tls.context(self.order()), TIME_LIMIT)
         self.addCleanup(server.close)
         shaking.join()
         return client, server
@@ -60,15 +60,15 @@ class ContextTests(SecureCase):
     """The files."""
 
     def test_old_versions_are_out(self) -> None:
-        context = secure.context(self.order())
+        context = tls.context(self.order())
         self.assertEqual(context.minimum_version, ssl.TLSVersion.TLSv1_2)
         self.assertEqual(context.verify_mode, ssl.CERT_NONE)
 
     def test_the_key_may_be_in_a_file_of_its_own(self) -> None:
-        secure.context(self.order(key=f"{self.folder}/key"))
+        tls.context(self.order(key=f"{self.folder}/key"))
 
     def test_clients_are_asked_for_certificates_if_they_are_to_be_checked(self) -> None:
-        context = secure.context(self.order(client_ca=self.certificate))
+        context = tls.context(self.order(client_ca=self.certificate))
         self.assertEqual(context.verify_mode, ssl.CERT_REQUIRED)
         self.assertEqual(len(context.get_ca_certs()), 1)
 
@@ -77,7 +77,7 @@ class ContextTests(SecureCase):
         junk.write_text("no certificate\n")
         for name in ("certificate", "key", "client_ca"):
             with self.assertRaises(BadHandler) as raised:
-                secure.context(self.order(**{name: str(junk)}))
+                tls.context(self.order(**{name: str(junk)}))
             self.assertIn(str(junk), str(raised.exception))
 
     def test_a_key_of_its_own_goes_before_one_in_the_certificates_file(self) -> None:
@@ -85,17 +85,17 @@ class ContextTests(SecureCase):
         os.mkdir(other)
         made_certificate(other)
         with self.assertRaisesRegex(BadHandler, "mismatch"):
-            secure.context(self.order(key=f"{other}/key"))
+            tls.context(self.order(key=f"{other}/key"))
 
     def test_text_between_authorities_may_be_anything(self) -> None:
         bundle = Path(self.folder, "bundle")
         bundle.write_bytes("Főtanúsítvány\n".encode() + Path(self.certificate).read_bytes())
-        context = secure.context(self.order(client_ca=str(bundle)))
+        context = tls.context(self.order(client_ca=str(bundle)))
         self.assertEqual(len(context.get_ca_certs()), 1)
 
     def test_nothing_of_them_stays_open(self) -> None:
         before = descriptors_before()
-        secure.context(self.order(key=f"{self.folder}/key", client_ca=self.certificate))
+        tls.context(self.order(key=f"{self.folder}/key", client_ca=self.certificate))
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
 
@@ -110,7 +110,7 @@ class WrapTests(SecureCase):
 
     def test_a_peer_that_says_nothing_takes_too_long(self) -> None:
         with self.assertRaisesRegex(TimeoutError, "took too long"):
-            secure.wrap(self.server, secure.context(self.order()), 0.01)
+            tls.wrap(self.server, tls.context(self.order()), 0.01)
 
     def test_the_time_is_for_all_of_it(self) -> None:
         """A peer may not begin anew with every byte."""
@@ -129,7 +129,7 @@ class WrapTests(SecureCase):
         trickling.start()
         try:
             with self.assertRaises(TimeoutError):
-                secure.wrap(self.server, secure.context(self.order()), 0.3)
+                tls.wrap(self.server, tls.context(self.order()), 0.3)
         finally:
             over.set()
             trickling.join()
@@ -137,12 +137,12 @@ class WrapTests(SecureCase):
     def test_a_peer_that_does_not_speak_tls_is_an_os_error(self) -> None:
         self.client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         with self.assertRaises(ssl.SSLError):
-            secure.wrap(self.server, secure.context(self.order()), TIME_LIMIT)
+            tls.wrap(self.server, tls.context(self.order()), TIME_LIMIT)
 
     def test_a_peer_that_goes_is_an_os_error(self) -> None:
         self.client.close()
         with self.assertRaises(OSError):
-            secure.wrap(self.server, secure.context(self.order()), TIME_LIMIT)
+            tls.wrap(self.server, tls.context(self.order()), TIME_LIMIT)
 
 
 class EndTests(SecureCase):
@@ -152,7 +152,7 @@ class EndTests(SecureCase):
         client, server = self.shaken()
         answering = threading.Thread(target=client.unwrap)
         answering.start()
-        plain = secure.end(server)
+        plain = tls.end(server)
         self.addCleanup(plain.close)
         answering.join()
         # no TLS is left on it
@@ -160,13 +160,13 @@ class EndTests(SecureCase):
         self.assertEqual(plain.fileno(), server.fileno())
 
     def test_a_peer_that_does_not_answer_keeps_nobody(self) -> None:
-        self.patch(secure, "_PATIENCE", 0.01)
+        self.patch(tls, "_PATIENCE", 0.01)
         client, server = self.shaken()
-        self.assertGreaterEqual(secure.end(server).fileno(), 0)
+        self.assertGreaterEqual(tls.end(server).fileno(), 0)
         self.assertEqual(client.recv(1), b"")
 
     def test_a_peer_that_is_gone_does_no_harm(self) -> None:
         client, server = self.shaken()
         client.close()
         self.client.close()
-        self.assertGreaterEqual(secure.end(server).fileno(), 0)
+        self.assertGreaterEqual(tls.end(server).fileno(), 0)

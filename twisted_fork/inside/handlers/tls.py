@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from twisted_fork.inside.handlers.importing import BadHandler
+from twisted_fork.inside.handlers.imports import BadHandler
 from twisted_fork.wire.calls import memory_file
 
 TYPE_CHECKING = False
