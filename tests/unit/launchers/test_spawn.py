@@ -13,8 +13,9 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+from tests.unit.fakes import FakeProcess, FakeReactor, journal_of
 from tests.unit.processes import descriptors_before
+from tests.unit.world import RecordingProtocol
 from twisted_fork.handler import Echo
 from twisted_fork.inside import start
 from twisted_fork.kernel.processes import ForkedProcess

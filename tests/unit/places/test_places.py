@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeConnection, World, channel_of, pass_time, process_of
+from tests.unit.fakes import pass_time
+from tests.unit.world import FakeConnection, World, channel_of, process_of
 from twisted_fork.pool.child import Breach, Child, State
 from twisted_fork.wire import messages
 

@@ -11,13 +11,13 @@ from typing import cast
 from twisted.internet.error import ProcessDone, ProcessTerminated
 
 from tests.unit.cases import Case
-from tests.unit.fakes import (
+from tests.unit.fakes import pass_time
+from tests.unit.world import (
     FakeConnection,
     ListeningProtocol,
     RecordingProtocol,
     World,
     channel_of,
-    pass_time,
     process_of,
 )
 from twisted_fork.pool.child import Child, State

@@ -10,16 +10,8 @@ from typing import Any, cast
 from twisted.python.failure import Failure
 
 from tests.unit.cases import Case
-from tests.unit.fakes import (
-    NO_PID,
-    FakeChannel,
-    FakeProcess,
-    RecordingProtocol,
-    World,
-    channel_of,
-    pass_time,
-    process_of,
-)
+from tests.unit.fakes import NO_PID, FakeProcess, pass_time
+from tests.unit.world import FakeChannel, RecordingProtocol, World, channel_of, process_of
 from twisted_fork.kernel.channels import Channel
 from twisted_fork.pool.child import Child, State
 from twisted_fork.wire import messages

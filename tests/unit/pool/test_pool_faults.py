@@ -14,15 +14,8 @@ from typing import Any
 from twisted.internet.defer import fail, succeed
 
 from tests.unit.cases import Case
-from tests.unit.fakes import (
-    NO_PID,
-    FakeConnection,
-    RecordingProtocol,
-    World,
-    channel_of,
-    pass_time,
-    process_of,
-)
+from tests.unit.fakes import NO_PID, pass_time
+from tests.unit.world import FakeConnection, RecordingProtocol, World, channel_of, process_of
 from twisted_fork.places.connection import Connection
 from twisted_fork.pool import children, faults
 from twisted_fork.pool.child import Child, State

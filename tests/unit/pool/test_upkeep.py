@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from tests.unit.cases import Case
-from tests.unit.fakes import World, pass_time, process_of
+from tests.unit.fakes import pass_time
+from tests.unit.world import World, process_of
 from twisted_fork.pool.child import State
 from twisted_fork.wire import messages
 
