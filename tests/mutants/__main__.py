@@ -16,16 +16,27 @@ from .operators import Mutant, mutants
 from .running import ROOT, Bench
 
 _POOL = [
+    "pool.test_session",
+    "pool.test_children",
+    "pool.test_stuck",
     "pool.test_pool",
     "places.test_places",
-    "pool.test_pool_children",
-    "pool.test_pool_faults",
-    "pool.test_upkeep",
+    "pool.test_placement_failures",
     "pool.test_drain",
+    "pool.test_faults",
     "entrance.test_judge",
+    "pool.test_placement",
     "launchers.test_spawn",
+    "pool.test_upkeep",
     "pool.test_pool_life",
 ]
+"""What notices whatever is wrong with the pool."""
+
+
+def _pool(*first: str) -> list[str]:
+    """These, then all others of the pool."""
+    return [*first, *(name for name in _POOL if name not in first)]
+
 
 TESTS = {
     "policy": ["test_policy"],
@@ -37,19 +48,27 @@ TESTS = {
         "places.test_refusals",
         "entrance.test_proxy",
     ],
-    "places/places": [
-        "places.test_places",
-        "entrance.test_judge",
-        "entrance.test_admission",
-        *_POOL,
+    "places/places": _pool("places.test_places", "entrance.test_judge", "entrance.test_admission"),
+    "pool/child": [
+        "pool.test_child",
+        "pool.test_session",
+        "pool.test_pool",
+        "pool.test_deadlines",
+        "pool.test_placement",
     ],
-    "pool/child": ["pool.test_child", "pool.test_pool", "pool.test_deadlines"],
-    "pool/roster": ["pool.test_roster", "pool.test_pool", "pool.test_pool_life"],
+    "pool/roster": [
+        "pool.test_roster",
+        "pool.test_pool",
+        "pool.test_placement",
+        "pool.test_pool_life",
+    ],
     "pool/upkeep": ["pool.test_upkeep", "pool.test_pool"],
     "pool/deadlines": ["pool.test_deadlines"],
-    **dict.fromkeys(
-        ("pool/children", "pool/faults", "pool/placement", "pool/pool", "pool/stuck"), _POOL
-    ),
+    "pool/children": _pool("pool.test_children"),
+    "pool/faults": _pool("pool.test_faults"),
+    "pool/placement": _pool("pool.test_placement", "pool.test_placement_failures"),
+    "pool/pool": _pool("pool.test_pool"),
+    "pool/stuck": _pool("pool.test_stuck"),
     "wire/messages": [
         "wire.test_messages",
         "kernel.test_channels",

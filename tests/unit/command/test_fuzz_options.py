@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeReactor, World
+from tests.unit.fakes import FakeReactor
+from tests.unit.world import World
 from twisted_fork.command.forkserve import Options
 from twisted_fork.entrance.admission import Admission
 from twisted_fork.entrance.networks import Guard

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from tests.unit.cases import Case
-from tests.unit.test_service import ServiceCase
+from tests.unit.services import ServiceCase
 from twisted_fork.command.forkecho import Options, makeService
 from twisted_fork.command.plugin import make, own_process
 from twisted_fork.handler import Echo, Imported

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.unit.test_service import ServiceCase
+from tests.unit.services import ServiceCase
 from twisted_fork.command.signals import take_signals
 from twisted_fork.command.systemd import Event, Notifier
 from twisted_fork.inside import start

@@ -7,7 +7,8 @@ import socket
 from typing import Any
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeReactor, World, pass_time
+from tests.unit.fakes import FakeReactor, pass_time
+from tests.unit.world import World
 from twisted_fork.entrance.admission import Admission, Judge
 from twisted_fork.places.connection import Connection
 from twisted_fork.settings import Settings

@@ -12,72 +12,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
-from tests.unit.cases import Case
-from tests.unit.fakes import FakeProcess, FakeReactor, RecordingProtocol, journal_of
+from tests.unit.fakes import FakeProcess, FakeReactor
+from tests.unit.launchers.cases import SpawnCase
 from tests.unit.processes import descriptors_before
-from twisted_fork.handler import Echo
 from twisted_fork.inside import start
 from twisted_fork.kernel.processes import ForkedProcess
-from twisted_fork.kernel.stderr import StandardError
 from twisted_fork.launchers import interpreter, spawn
-from twisted_fork.launchers.interpreter import Starter
-from twisted_fork.launchers.orders import orders_for
-from twisted_fork.launchers.spawn import SpawnLauncher
-from twisted_fork.places.connection import Connection
 from twisted_fork.pool.child import State
-from twisted_fork.pool.pool import Pool
-from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
 from twisted_fork.wire.orders import Orders
-
-SETTINGS: dict[str, Any] = {"launcher": "spawn", "spare_children": 0, "connections_per_child": 2}
-
-
-class SpawnCase(Case):
-    """A pool and its spawn launcher."""
-
-    def setUp(self) -> None:
-        self.reactor = self.new_reactor()
-        self.lines: list[str] = []
-        self.peers = 0
-        settings = Settings(**SETTINGS)
-        journal = journal_of(self.lines)
-        another = FakeReactor()
-        self.stderr = StandardError(another, another, journal)
-        self.addCleanup(self.stderr.close)
-        self.launcher = SpawnLauncher(
-            self.reactor,
-            self.reactor,
-            journal,
-            self.orders(),
-            Starter(self.reactor, self.reactor, self.stderr, (1024, 1024), None),
-        )
-        self.pool = Pool(
-            settings,
-            self.reactor,
-            self.launcher,
-            journal,
-            RecordingProtocol,
-            room=lambda: None,
-            last_words=lambda pid: None,
-        )
-        self.launcher.start(self.pool)
-
-    def new_reactor(self) -> FakeReactor:
-        return FakeReactor()
-
-    def orders(self) -> Orders:
-        return orders_for(Echo(), Settings(**SETTINGS), listened_to=False)
-
-    def connect(self) -> Connection:
-        """A connection, of a real descriptor, is given to the pool."""
-        self.peers += 1
-        served, peer = socket.socketpair()
-        self.addCleanup(peer.close)
-        connection = Connection(served.detach(), f"/peer/{self.peers}")
-        self.addCleanup(connection.close)
-        self.pool.serve(connection)
-        return connection
 
 
 class FakeCheck:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeConnection, World, channel_of, pass_time, process_of
+from tests.unit.fakes import pass_time
+from tests.unit.world import FakeConnection, World, channel_of, process_of
 from twisted_fork.pool.child import Breach, Child, State
 from twisted_fork.wire import messages
 
@@ -14,7 +16,56 @@ SOON = 0.01
 
 
 class RoomTests(Case):
-    """When others are let in."""
+    """Whether one more connection may be accepted, and when others are let in."""
+
+    def test_not_when_as_many_are_served_as_may_be(self) -> None:
+        world = World(max_children=2)
+        world.connect()
+        self.assertTrue(world.pool.places.may_accept())
+        world.connect()
+        self.assertFalse(world.pool.places.may_accept())
+        first, _ = world.launcher.launched
+        world.live(first)
+        self.assertFalse(world.pool.places.may_accept())
+        rooms = world.rooms
+        world.end(first)
+        self.assertTrue(world.pool.places.may_accept())
+        self.assertGreater(world.rooms, rooms)
+
+    def test_not_while_the_launcher_is_not_ready_unless_a_child_waits(self) -> None:
+        world = World()
+        spare = world.spare()
+        world.launcher.is_ready = False
+        self.assertTrue(world.pool.places.may_accept())
+        world.end(spare)
+        self.assertFalse(world.pool.places.may_accept())
+        rooms = world.rooms
+        world.launcher.is_ready = True
+        world.pool.launcher_changed()
+        self.assertEqual((world.pool.places.may_accept(), world.rooms), (True, rooms + 1))
+
+    def test_not_while_another_connection_waits(self) -> None:
+        world = World()
+        connection = world.connect()
+        world.launcher.is_ready = False
+        world.pool.never_was(world.launcher.launched[0])
+        world.launcher.is_ready = True
+        self.assertFalse(world.pool.places.may_accept())
+        world.pool.launcher_changed()
+        self.assertIs(world.launcher.launched[1].connection, connection)
+        self.assertTrue(world.pool.places.may_accept())
+
+    def test_not_in_a_failing_spell(self) -> None:
+        world = World()
+        world.launcher.error = OSError(errno.EAGAIN, "again")
+        world.connect()
+        self.assertFalse(world.pool.places.may_accept())
+
+    def test_not_once_it_stops(self) -> None:
+        world = World()
+        world.spare()
+        world.pool.stop()
+        self.assertFalse(world.pool.places.may_accept())
 
     def test_once_for_each_time_that_somebody_was_kept_out(self) -> None:
         world = World(max_children=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.error import ProcessExitedAlready
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeChannel, FakeConnection, FakeProcess
+from tests.unit.fakes import FakeProcess
+from tests.unit.world import FakeChannel, FakeConnection
 from twisted_fork.pool.child import NEXT, Child, ChildProtocol, Event, State
 
 

@@ -9,77 +9,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from tests.unit.cases import Case
-from tests.unit.fakes import NO_PID, FakeProcess, FakeReactor, journal_of, pass_time
+from tests.unit.fakes import NO_PID, FakeReactor, journal_of, pass_time
+from tests.unit.pool.cases import FIRST, DeadlineCase
 from twisted_fork.ending import Ending
 from twisted_fork.kernel.processes import ForkedProcess
-from twisted_fork.kernel.traffic import Traffic
 from twisted_fork.pool.child import Child, ChildProtocol
 from twisted_fork.pool.deadlines import Deadline, end_group, limit_of
 from twisted_fork.settings import Settings
 from twisted_fork.wire import messages
-
-_FIRST = 100.0
-"""When the connection of these tests begins."""
-
-
-class FakeTraffic:
-    """Bytes come and go when the test says so."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.gone = self.secret = False
-        self._clock = clock
-        self._last = clock.seconds()
-
-    def flow(self) -> None:
-        self._last = self._clock.seconds()
-
-    def idle(self) -> float | None:
-        if self.secret:
-            raise PermissionError
-        return None if self.gone else self._clock.seconds() - self._last
-
-    def amount(self) -> tuple[int, int] | None:
-        return None if self.gone else (3, 4)
-
-
-class DeadlineCase(Case):
-    """A child whose process is a fake, so that its group does not exist."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(_FIRST)
-        self.lines: list[str] = []
-        self.groups: list[tuple[int, int]] = []
-        self.patch(os, "killpg", self.killpg)
-        self.child = Child(1, ChildProtocol(), _FIRST, 1)
-        self.process = FakeProcess(NO_PID)
-        self.child.lives(self.process)
-        self.child.peer = "192.0.2.1:5000"
-        self.traffic = FakeTraffic(self.clock)
-
-    def killpg(self, group: int, number: int) -> None:
-        self.groups.append((group, number))
-
-    def limit(
-        self, session: float | None = None, idle: float | None = None, grace: float = 5.0
-    ) -> Deadline:
-        self.child.traffic = cast(Traffic, self.traffic) if idle is not None else None
-        self.deadline = Deadline(
-            self.clock,
-            journal_of(self.lines),
-            self.child,
-            lambda child: None,
-            session,
-            idle,
-            grace,
-        )
-        self.child.deadline = self.deadline
-        self.deadline.begin()
-        return self.deadline
 
 
 class DeadlineTests(DeadlineCase):
@@ -141,7 +80,7 @@ class DeadlineTests(DeadlineCase):
         self.traffic.flow()
         pass_time(self.clock, 2)
         (call,) = self.clock.getDelayedCalls()
-        self.assertAlmostEqual(call.getTime(), _FIRST + 19)
+        self.assertAlmostEqual(call.getTime(), FIRST + 19)
 
     def test_one_that_has_a_moment_left_is_given_it(self) -> None:
         self.limit(idle=10)

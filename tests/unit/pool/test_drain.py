@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tests.unit.cases import Case
-from tests.unit.fakes import World, journal_of, pass_time, process_of
+from tests.unit.fakes import journal_of, pass_time
+from tests.unit.world import World, process_of
 from twisted_fork.pool.child import Child
 from twisted_fork.pool.drain import Drain
 from twisted_fork.pool.pool import Pool

@@ -23,13 +23,13 @@ from hypothesis.stateful import (
 from twisted.internet.defer import Deferred
 
 from tests.unit.cases import Case
-from tests.unit.fakes import (
+from tests.unit.fakes import pass_time
+from tests.unit.world import (
     FakeConnection,
     ListeningProtocol,
     RecordingProtocol,
     World,
     channel_of,
-    pass_time,
     process_of,
 )
 from twisted_fork.pool.child import Child, State

@@ -13,7 +13,8 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.cases import Case
-from tests.unit.fakes import FakeReactor, ListeningProtocol, World
+from tests.unit.fakes import FakeReactor
+from tests.unit.world import ListeningProtocol, World
 from twisted_fork.kernel.channels import open_channel
 from twisted_fork.pool.child import Child, State
 from twisted_fork.wire import messages

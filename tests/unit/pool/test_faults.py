@@ -5,96 +5,17 @@ connection that it is about and the child that has it, and nothing else.
 
 from __future__ import annotations
 
-import errno
-import os
 import signal
-from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import fail, succeed
 
-from tests.unit.cases import Case
-from tests.unit.fakes import (
-    NO_PID,
-    FakeConnection,
-    RecordingProtocol,
-    World,
-    channel_of,
-    pass_time,
-    process_of,
-)
-from twisted_fork.places.connection import Connection
+from tests.unit.fakes import NO_PID, pass_time
+from tests.unit.pool.cases import FaultCase, Once, Unexpected, raising
+from tests.unit.world import FakeConnection, RecordingProtocol, World, channel_of, process_of
 from twisted_fork.pool import children, faults
-from twisted_fork.pool.child import Child, State
+from twisted_fork.pool.child import State
 from twisted_fork.pool.deadlines import end_group
-from twisted_fork.pool.launcher import Impossible
 from twisted_fork.wire import messages
-
-
-class Unexpected(BaseException):
-    """Nobody expects it, and it is not even an Exception."""
-
-
-def raising(*arguments: object, **named: object) -> Any:
-    """In the place of a function."""
-    raise Unexpected
-
-
-class Once:
-    """In the place of a function: raises the first time, then calls it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.raised = False
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if not self.raised:
-            self.raised = True
-            raise Unexpected
-        return self.function(*arguments, **named)
-
-
-class FaultCase(Case):
-    """A pool among fakes, whose children are in no groups."""
-
-    def setUp(self) -> None:
-        self.groups: list[tuple[int, int]] = []
-        self.patch(os, "killpg", lambda *which: self.groups.append(which))
-        self.world = World(connections_per_child=2)
-
-    def serving(self) -> tuple[Child, FakeConnection]:
-        """A child that serves a connection."""
-        connection = self.world.connect()
-        child = self.world.launcher.launched[-1]
-        self.world.live(child)
-        self.assertIs(child.state, State.SERVING)
-        return child, connection
-
-    def fault(self, child: Child) -> None:
-        try:
-            raising()
-        except Unexpected:
-            self.world.pool.fault(child)
-
-    def abandon(self, connection: FakeConnection) -> None:
-        try:
-            raising()
-        except Unexpected:
-            self.world.pool.abandon(connection)
-
-    def assertOver(self, connection: FakeConnection) -> None:
-        """It is closed, and counts for its source no more."""
-        self.assertTrue(connection.closed)
-        self.assertEqual(self.world.pool.places.sources.alive(connection.source), 0)
-
-    def next_call(self) -> float:
-        """Seconds until then."""
-        clock = self.world.clock
-        return min(call.getTime() for call in clock.getDelayedCalls()) - clock.seconds()
-
-    def faults(self) -> list[str]:
-        """The lines that say so."""
-        return [line for line in self.world.lines if "Unexpected" in line]
 
 
 class ChildFaultTests(FaultCase):
@@ -253,87 +174,6 @@ class ConnectionFaultTests(FaultCase):
         self.world.launcher.is_ready = True
         self.world.pool.launcher_changed()
         self.assertIs(self.world.launcher.launched[0].connection, second)
-
-
-class PlacingFaultTests(FaultCase):
-    """On the way of a connection to a child."""
-
-    def test_a_spare_that_cannot_be_given_one_for_whatever_reason_is_lost_with_it(self) -> None:
-        child = self.world.spare()
-        self.patch(FakeConnection, "details", raising)
-        connection = self.world.connect()
-        self.assertOver(connection)
-        self.assertEqual(process_of(child).signals, ["KILL"])
-        self.assertEqual((child.state, len(self.faults())), (State.LEAVING, 1))
-
-    def test_one_that_was_to_wait_for_a_better_time_is_closed_and_waits_no_more(self) -> None:
-        world = self.world
-        spare = world.spare()
-        channel_of(spare).error = OSError(errno.ETOOMANYREFS, "full")
-        take_back = world.pool.placement._take_back
-
-        def raises_at_its_end(child: Child, connection: Connection) -> None:
-            take_back(child, connection)
-            raise Unexpected
-
-        self.patch(world.pool.placement, "_take_back", raises_at_its_end)
-        connection = world.connect()
-        self.assertTrue(connection.closed)
-        self.assertEqual(len(world.pool.places.waiting), 0)
-
-    def test_so_is_a_connection_that_could_not_even_be_noted(self) -> None:
-        child = self.world.spare()
-        self.patch(Child, "given", raising)
-        self.assertOver(self.world.connect())
-        self.assertIs(child.state, State.LEAVING)
-
-    def test_a_launcher_that_raises_costs_the_connection(self) -> None:
-        self.patch(self.world.launcher, "launch", raising)
-        connection = self.world.connect()
-        self.assertOver(connection)
-        self.assertEqual((len(self.world.pool.children), len(self.faults())), (0, 1))
-
-    def test_a_child_that_could_not_be_noted_costs_the_connection(self) -> None:
-        self.patch(Child, "given", raising)
-        self.assertOver(self.world.connect())
-        self.assertEqual(len(self.world.pool.children), 0)
-
-    def test_a_spare_that_raises_costs_nothing_else(self) -> None:
-        self.patch(self.world.launcher, "launch", raising)
-        self.world.pool.placement.launch(None)
-        self.assertEqual((len(self.world.pool.children), len(self.faults())), (0, 1))
-
-    def test_a_connection_for_which_no_child_can_be_made_is_refused_with_the_reason(self) -> None:
-        def impossible(child: Child) -> None:
-            raise Impossible("such a thing does not exist")
-
-        self.patch(self.world.launcher, "launch", impossible)
-        connection = self.world.connect()
-        self.assertOver(connection)
-        self.assertEqual(len(self.world.pool.children), 0)
-        told = f"connection refused peer={connection.peer} reason='such a thing does not exist'"
-        self.assertEqual(self.world.lines, [told])
-
-    def test_one_of_those_who_wait_costs_no_other(self) -> None:
-        world = self.world
-        world.launcher.is_ready = False
-        first, second = world.connect(), world.connect()
-        world.launcher.is_ready = True
-        self.patch(world.pool.placement, "place", Once(world.pool.placement.place))
-        world.pool.launcher_changed()
-        self.assertTrue(first.closed)
-        self.assertEqual([c.connection for c in world.launcher.launched], [second])
-
-    def test_others_are_let_in_though_that_raised_once(self) -> None:
-        world = self.world = World(max_children=1)
-        child, _ = self.serving()
-        self.assertFalse(world.pool.places.may_accept())
-        rooms = world.rooms
-        self.patch(world.pool.places, "_room", Once(world._room))
-        world.end(child)
-        self.assertEqual((world.rooms, len(self.faults())), (rooms, 1))
-        world.clock.advance(0)
-        self.assertEqual(world.rooms, rooms + 1)
 
 
 class TellingFaultTests(FaultCase):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 
 from tests.unit.fakes import pass_time
-from tests.unit.launchers.test_fork import ForkLauncherCase
-from tests.unit.test_service import ServiceCase
+from tests.unit.launchers.cases import ForkLauncherCase
 from twisted_fork.handler import Echo
 from twisted_fork.launchers.orders import orders_for
 from twisted_fork.pool.child import State
@@ -174,45 +172,3 @@ class ReloadingTests(ForkLauncherCase):
         self.assertFalse(self.successResultOf(over))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertNotIn("reload failed", " ".join(self.lines))
-
-
-class TellingTests(ServiceCase):
-    """Whoever asks for a reload is told when it is over, and whether it went well."""
-
-    def test_it_is_over_when_the_new_one_has_taken_over(self) -> None:
-        service = self.started()
-        over = service.reload()
-        self.assertNoResult(over)
-        self.template_is_ready()
-        self.assertTrue(self.successResultOf(over))
-
-    def test_it_is_over_when_the_new_one_has_ended(self) -> None:
-        service = self.started()
-        over = service.reload()
-        self.assertNoResult(over)
-        self.channel().close()
-        self.template_ends()
-        self.assertFalse(self.successResultOf(over))
-
-    def test_without_the_childrens_user_the_old_one_goes_on(self) -> None:
-        user = pwd.getpwuid(os.getuid())
-        users = {"somebody": user}
-        self.patch(os, "geteuid", lambda: 0)
-        self.patch(pwd, "getpwnam", users.__getitem__)
-        service = self.started(user="somebody")
-        del users["somebody"]
-        self.assertFalse(self.successResultOf(service.reload()))
-        self.assertEqual(
-            self.lines[-2:],
-            [
-                "reloading",
-                "reload failed reason=\"--user cannot be 'somebody': there is no such user\""
-                f" template={self.reactor.started[0]['process'].pid}",
-            ],
-        )
-        self.assertEqual(len(self.reactor.started), 1)
-        self.serve_one(service)
-        users["somebody"] = user
-        service.reload()
-        self.template_is_ready()
-        self.assertTrue(self.lines[-1].startswith("reloaded"), self.lines[-1])
