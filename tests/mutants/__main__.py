@@ -68,7 +68,7 @@ TESTS = {
     "pool/faults": _pool("pool.test_faults"),
     "pool/placement": _pool("pool.test_placement", "pool.test_placement_failures"),
     "pool/pool": _pool("pool.test_pool"),
-    "pool/stuck": _pool("pool.test_stuck"),
+    "pool/watchdog": _pool("pool.test_watchdog"),
     "wire/messages": [
         "wire.test_messages",
         "kernel.test_channels",
