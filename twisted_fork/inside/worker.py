@@ -37,7 +37,8 @@ class Work:
     :ivar serve, rehearsal: see loading.load.
     :ivar limit: applies the limits to a child; None if there are none.
     :ivar listened_to: the application wants the handler's messages.
-    :raises BadHandler, OSError: the handler cannot be loaded.
+    :raises BadHandler: the handler cannot be loaded.
+    :raises OSError: see limits.leave_keyring.
     """
 
     __slots__ = ("accounts", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")

@@ -131,7 +131,7 @@ class Places:
 
 
 def _say_goodbye(connection: Connection, banner: bytes) -> None:
-    """Send *banner*, as far as the kernel takes it at once, and end this side."""
+    """Send as much of *banner* as the kernel takes at once, and end this side."""
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
     try:
         socket.send(banner, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)

@@ -104,7 +104,7 @@ class Penalties:
     Sources that are refused for a time, because a signal or a limit ended their children.
 
     Each offence doubles the penalty, up to 32-fold.  After a time without offence, as long as
-    the longest penalty, it starts anew.
+    the longest penalty, it begins with the first one again.
 
     :param seconds: of the first penalty.
     """
