@@ -1,18 +1,18 @@
 """
 Twisted Fork: a process for every connection, under Twisted.
 
-The public names, all of them.  For the reactor process:
+These are all public names.  For the reactor process:
 
 - ForkingService, a twisted.application service; Settings, how it serves;
-- ChildProtocol, to be subclassed by who wants to know what happens to children, and
-  ChildInfo, a look at one;
-- Program, for a program as handler; serve, for scripts; take_signals, for applications;
-- InvalidSetting, InvalidHandler, CannotListen: what may be wrong.
+- ChildProtocol, to be subclassed by applications that follow their children; ChildInfo, a
+  snapshot of one child;
+- Program, a program as handler; serve, for scripts; take_signals, for applications;
+- InvalidSetting, InvalidHandler, CannotListen: the errors.
 
 For handlers, in a child: connection, ConnectionInfo, tell.
 
-They are handed on lazily, so that the template and the children, which import this
-package too, never import Twisted.
+Each name is imported when it is first used.  So the template and the children, which import
+this package too, never import Twisted.
 """
 
 from __future__ import annotations
@@ -72,6 +72,6 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    # a submodule of the same name may have taken the place meanwhile
+    # importing a submodule of the same name may have set this attribute to the module
     globals()[name] = value
     return value

@@ -1,9 +1,9 @@
 """
 What goes together: settings and handler, and what they mean for the children and for the
-descriptors of the reactor process.  Pure functions, asked before anything is started.
+descriptors of the reactor process.  Pure functions, called before anything is started.
 
-That a setting goes with another one only is said where it is declared, in
-twisted_fork.settings; what the system has to allow is asked in launchers.limits and in kernel.
+Which settings require another one is declared in twisted_fork.settings.  What the system has to
+allow is checked in launchers.limits and in kernel.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _LIMITS = (
 """Settings that a child applies to itself before it serves."""
 
 _OWN = 64 + MOST_KEPT
-"""For ports, the log, the template, pipes, and what an application opens besides; and for the
-standard error of who has ended."""
+"""Descriptors for ports, log, template, pipes, and what an application opens; and for the
+standard error of children that have ended."""
 
 _ON_THEIR_WAY = 64
-"""Connections that were accepted and not yet taken: see _MOST_OUTSTANDING."""
+"""Connections that are accepted and not yet taken: see _MOST_OUTSTANDING in launchers.fork."""
 
 _FEW_SPARES = 4
-"""As many as there are by default: it is not they who take too much."""
+"""The default; up to this many spares the error message blames --max-children."""
 
 
 def is_limited(settings: Settings) -> bool:
-    """Whether children have limits to apply to themselves, or another user to become."""
+    """Whether children apply limits to themselves, or change their user."""
     return any(getattr(settings, name) != getattr(Settings, name) for name in _LIMITS)
 
 
 def no_new_privileges(settings: Settings) -> bool:
-    """Whether children cannot gain privileges by executing programs: nor can they as another
-    user than the server's."""
+    """Whether children cannot gain privileges by executing programs: always if they run as
+    another user than the server's."""
     return settings.no_new_privs or settings.user is not None
 
 
 def is_direct(handler: Handler, settings: Settings) -> bool:
-    """Whether the handler is a program that the reactor process can execute without anybody's
-    help: nothing has to be done between the fork and the execution."""
+    """Whether the reactor process can execute the handler itself: it is a program, and nothing
+    has to be done between fork and execution."""
     if not isinstance(handler, Program):
         return False
     return handler.chdir is None and settings.tls_certificate is None and not is_limited(settings)
@@ -54,12 +54,12 @@ def is_direct(handler: Handler, settings: Settings) -> bool:
 
 def check(settings: Settings, handler: Handler, listens: bool, in_use: int, limit: int) -> None:
     """
-    See that settings and handler go together, and that all children fit.
+    Check that settings and handler go together, and that there are enough descriptors.
 
     :param listens: the application wants the messages of handlers.
     :param in_use: descriptors that the reactor process has open already.
-    :param limit: how many it may have open.
-    :raises InvalidSetting: they do not; it names what would do.
+    :param limit: how many descriptors it may have open.
+    :raises InvalidSetting: they do not; the message names what would fit.
     """
     if settings.connections_per_child > 1 and isinstance(handler, Program):
         raise InvalidSetting(
@@ -74,9 +74,9 @@ class Budget(NamedTuple):
     """
     How many descriptors the reactor process needs at most.
 
-    :ivar child: for a child that serves.
-    :ivar spare: for one that waits.
-    :ivar besides: however many children there are.
+    :ivar child: for each child that serves.
+    :ivar spare: for each spare.
+    :ivar besides: for everything else.
     """
 
     child: int
@@ -84,25 +84,25 @@ class Budget(NamedTuple):
     besides: int
 
     def descriptors(self, children: int, spares: int) -> int:
-        """How many so many children and spares need."""
+        """How many this many children and spares need together."""
         return self.besides + children * self.child + spares * self.spare
 
     def most_children(self, spares: int, limit: int) -> int:
-        """How many children fit beside spares; 0 or less if none does."""
+        """How many children fit beside *spares*; 0 or less if none fits."""
         return (limit - self.descriptors(0, spares)) // self.child
 
     def most_spares(self, children: int, limit: int) -> int:
-        """How many spares fit beside children, where spares need any."""
+        """How many spares fit beside *children*; only where a spare needs a descriptor."""
         return (limit - self.descriptors(children, 0)) // self.spare
 
 
 def budget(settings: Settings, in_use: int, listens: bool = False, direct: bool = False) -> Budget:
     """
-    What descriptors are needed for: of a child and of a spare a pidfd; a channel, which a spare
-    has, and a child that lives on, is spawned or is listened to; and standard error, if it is
-    spawned or a program that is executed directly.
+    Count the descriptors.  A child and a spare each need a pidfd.  A spare needs a channel, as
+    does a child that serves several connections, is spawned, or whose messages are wanted.
+    One that is spawned or executed directly needs another for standard error.
 
-    :param listens: see check, and *in_use* likewise.
+    :param in_use, listens: see check.
     :param direct: see is_direct; there are no spares then.
     """
     spawned = settings.launcher == "spawn" and not direct
@@ -115,7 +115,7 @@ def budget(settings: Settings, in_use: int, listens: bool = False, direct: bool 
 
 
 def _advice(children: int, spares: int, needs: Budget, limit: int) -> str:
-    """What is wrong with so many children and spares, which do not fit, and what would fit."""
+    """The error message for children and spares that do not fit, with what would fit."""
     wanted, least = needs.descriptors(children, spares), needs.descriptors(1, 0)
     raised = f"raise the limit to {wanted} (ulimit -n, or LimitNOFILE= in a unit)"
     if least > limit:

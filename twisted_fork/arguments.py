@@ -1,5 +1,5 @@
 """
-What an application gives to a service: seen to be what is wanted, before it is used.
+Checks of what an application gives to a service.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _PROTOCOL = "it takes a subclass of ChildProtocol whose instances are made witho
 
 def settings_from(given: Any) -> Settings:
     """
-    The settings that were given; the default ones for None.
+    The settings that were given; for None the default ones.
 
-    :raises TypeError: these are none.
+    :raises TypeError: *given* is neither Settings nor None.
     """
     if given is not None and not isinstance(given, Settings):
         raise TypeError(f"settings cannot be {given!r}: it takes Settings(max_children=50)")
@@ -30,7 +30,7 @@ def protocol_from(given: Any) -> type[ChildProtocol]:
     """
     The class that was given for children's protocols.
 
-    :raises TypeError: an instance of it cannot be made for each child.
+    :raises TypeError: it is not a subclass of ChildProtocol that is made without arguments.
     """
     if not (isinstance(given, type) and issubclass(given, ChildProtocol)):
         raise TypeError(f"protocol cannot be {given!r}: {_PROTOCOL}")

@@ -14,22 +14,22 @@ __all__ = ["Ending"]
 
 class Ending(NamedTuple):
     """
-    How a process has ended: one of the two is None, and both are where somebody else has waited
-    for it.
+    How a process has ended: one of the two is None.  Both are None if something else in this
+    process has waited for it.
     """
 
     exit: int | None = None
-    """Its exit status, 0 to 255, if it has ended by itself."""
+    """Its exit status, 0 to 255; None if a signal ended it."""
 
     signal: int | None = None
-    """The number of the signal that has ended it."""
+    """The number of the signal that ended it; None if it exited."""
 
     @staticmethod
     def of(reason: Failure) -> Ending:
-        """From what its ProcessProtocol was told."""
+        """From the reason that its ProcessProtocol got."""
         ending: Any = reason.value
         return _ending(ending.exitCode, ending.signal)
 
 
 _ending = cache(Ending)
-"""There are not many, and one for each child."""
+"""There are few different endings, and one for each child."""

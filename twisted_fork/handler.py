@@ -1,7 +1,7 @@
 """
-Handlers as the parent side knows them: what a template is told to load.
+Handlers as the reactor process knows them: what a template is told to load.
 
-Nothing is imported here; that is the template's.
+The reactor process does not import handlers; the template does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Echo", "Handler", "Imported", "InvalidHandler", "Program", "handler_
 
 
 class InvalidHandler(ValueError):
-    """What was given is no handler; the message says why and what would be."""
+    """Not a handler; the message says why and what it takes."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class Echo:
     print: bool = False
 
     def order(self) -> EchoOrder:
-        """What a template is told."""
+        """What a template is told to load."""
         return {"kind": "echo", "print": self.print}
 
 
 @dataclass(frozen=True)
 class Imported:
     """
-    A handler that is imported: of any of the four kinds, see docs/handlers.md.
+    A handler that is imported, of any kind; see docs/handlers.md.
 
     :ivar module: the module's import path, or the path of a script.
-    :ivar name: the handler's name in it, dots allowed.
-    :ivar script: *module* is a script's path.
+    :ivar name: the handler's name in it, which may have dots.
+    :ivar script: *module* is the path of a script.
     """
 
     module: str
@@ -56,9 +56,9 @@ class Imported:
     @classmethod
     def parse(cls, path: str) -> Imported:
         """
-        From ``module:name``.
+        Make one from ``module:name``.
 
-        :raises InvalidHandler: it is not of that form.
+        :raises InvalidHandler: the text does not have that form.
         """
         module, colon, name = path.partition(":")
         if not (module and colon and name):
@@ -74,7 +74,7 @@ class Imported:
         return cls(module, name)
 
     def order(self) -> ImportOrder:
-        """What a template is told."""
+        """What a template is told to load."""
         script, name = self.script, self.name
         return {"kind": "import", "module": self.module, "script": script, "name": name}
 
@@ -84,12 +84,12 @@ class Program:
     """
     A program to execute, with the connection as its standard input and output.
 
-    :ivar argv: its name, looked up in PATH, and its arguments; made a tuple of texts.
-    :ivar env: variables that it has besides those about the connection.
-    :ivar clear_env: it has none of the server's own environment.
+    :ivar argv: its name, looked up in PATH, and its arguments; becomes a tuple of str.
+    :ivar env: its environment variables, besides those about the connection.
+    :ivar clear_env: it gets no variables of the server's own environment.
     :ivar chdir: the folder that it starts in; by default the server's.
-    :raises InvalidHandler: there is no such program or folder, or it may not be executed; or
-        an argument is none that a program can be given.
+    :raises InvalidHandler: the program or folder does not exist, the program may not be
+        executed, or an argument cannot be passed to a program.
     """
 
     argv: Sequence[str | os.PathLike[str]]
@@ -99,7 +99,7 @@ class Program:
 
     def __post_init__(self) -> None:
         argv = _argv(self.argv)
-        # it is as frozen as it was
+        # the object is frozen, and not yet in use
         object.__setattr__(self, "argv", argv)
         object.__setattr__(self, "env", _env(self.env))
         if not isinstance(self.clear_env, bool):
@@ -120,9 +120,9 @@ class Program:
 
     def order(self) -> ProgramOrder:
         """
-        What a template is told.
+        What a template is told to execute.
 
-        :raises InvalidHandler: the program has vanished.
+        :raises InvalidHandler: the program does not exist any more.
         """
         found = shutil.which(self.argv[0])
         if found is None:
@@ -161,7 +161,7 @@ def _env(given: Any) -> dict[str, str]:
 
 
 def _text(argument: str, given: Any) -> str:
-    """What the kernel takes as a text: a plain one, without NUL."""
+    """*given* as str, which the kernel can take: it can be encoded, and has no NUL."""
     text = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(text, str):
         example = f", such as '{given}'" if isinstance(given, (int, float)) else ""
@@ -178,13 +178,13 @@ Handler = Echo | Imported | Program
 
 def handler_from(given: Handler | str | Callable[..., Any]) -> Handler:
     """
-    Make a handler of what an application gives: one of these classes, an import path
-    ``module:name``, or a function or class that has one.
+    Make a handler from what an application gives: an object of one of these classes, an import
+    path ``module:name``, or a function or class that has one.
 
-    What is defined in the script that runs is found by the script's path; the script
-    is then imported once more, under another name than ``__main__``.
+    A function or class of the script that runs is found by the script's path.  The template
+    imports the script again, under another name than ``__main__``.
 
-    :raises InvalidHandler: it cannot be found again by another process.
+    :raises InvalidHandler: another process could not find it.
     """
     if isinstance(given, (Echo, Imported, Program)):
         return given

@@ -1,6 +1,6 @@
 """
-Kinds of values: how each is made of text, which values are of it, and what to say of those
-that are not.
+Kinds of values: how each is made from text, which values it has, and what the error message
+says about others.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _Fits = Callable[[Any], bool]
 _REAL = (int, float)
 
 _ABOVE_ZERO = math.ulp(0.0)
-"""The smallest number that is."""
+"""The smallest float above 0."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """
-    A kind of value: how it is made of text, what is one, and how that is told.
+    A kind of value.
 
-    :ivar make: makes a value of text; ValueError if it cannot.
-    :ivar fits: whether something is a value of this kind.
-    :ivar wanted: what to say to somebody who gave another text.
-    :ivar value: what to say to an application that gave another value; None: the same.
-    :ivar hint: says what is wrong with something better than both can; None if it cannot.
+    :ivar make: makes a value from text; raises ValueError if it cannot.
+    :ivar fits: whether an object is a value of this kind.
+    :ivar wanted: what a text on the command line has to be.
+    :ivar value: what an application's value has to be; None: the same.
+    :ivar hint: a more specific message about a wrong value; None if there is none.
     """
 
     make: Callable[[str], Any]
@@ -60,19 +60,19 @@ class Kind:
 
 
 def whole(minimum: int, maximum: int) -> Kind:
-    """Whole numbers, bounds included."""
+    """Whole numbers from *minimum* to *maximum*."""
     fits = _number(int, minimum, maximum)
     return Kind(int, fits, f"a whole number from {minimum} to {maximum}")
 
 
 def seconds(minimum: float, maximum: float) -> Kind:
-    """Numbers of seconds, bounds included."""
+    """Numbers of seconds from *minimum* to *maximum*."""
     fits = _number(_REAL, minimum, maximum)
     return Kind(float, fits, f"a number of seconds from {minimum:.15g} to {maximum:.15g}")
 
 
 def size(minimum: int) -> Kind:
-    """Numbers of bytes."""
+    """Numbers of bytes from *minimum* to 2**62."""
     return Kind(
         _size,
         _number(int, minimum, 2**62),
@@ -82,12 +82,12 @@ def size(minimum: int) -> Kind:
 
 
 def one_of(*choices: str) -> Kind:
-    """One of a few words."""
+    """One of these words."""
     return Kind(str, lambda value: value in choices, " or ".join(choices))
 
 
 def or_none(kind: Kind) -> Kind:
-    """What *kind* is, or None, which no text makes."""
+    """A value of *kind*, or None; no text makes None."""
     return replace(
         kind,
         fits=lambda value: value is None or kind.fits(value),
@@ -96,7 +96,7 @@ def or_none(kind: Kind) -> Kind:
 
 
 def for_the_kernel(text: str) -> bool:
-    """Whether the kernel can be told a text: it can be encoded, and has no NUL."""
+    """Whether a text can be passed to the kernel: it can be encoded, and has no NUL."""
     return _encodable(text) and "\0" not in text
 
 
@@ -145,7 +145,7 @@ def _is_network(value: Any) -> bool:
 
 
 def _host_bits(given: Any) -> str | None:
-    """What to say of networks whose addresses have bits set behind their prefix."""
+    """A message about networks that have bits set behind their prefix; None if none has."""
     for text in given if isinstance(given, tuple) else (given,):
         if not isinstance(text, str) or _is_network(text):
             continue
@@ -162,7 +162,7 @@ _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\\": "\\"}
 
 
 def _unescaped(text: str) -> str:
-    """A banner as a shell's user can write it; a byte as os.fsdecode gives it."""
+    """A banner with its escapes replaced; a byte becomes what os.fsdecode makes of it."""
 
     def replaced(found: re.Match[str]) -> str:
         escape = found[0]

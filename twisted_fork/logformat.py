@@ -1,8 +1,8 @@
 """
 The format of the log: an event, then ``name=value`` pairs, and nothing behind them.
 
-A text of one plain word is written as it is; whatever else is quoted and escaped, as Python's
-repr does it.  So a peer, a child or a handler can write neither a line of ours nor a pair.
+A text of one plain word is written as it is.  Any other text is quoted and escaped as Python's
+repr does it.  So no peer, child or handler can forge a line or a pair.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from twisted_fork.ending import Ending
 __all__ = ["how_ended", "printable", "signal_name", "what_was_raised", "why_failed", "writer"]
 
 _no_word = re.compile(r"[^!#-&(-z|~]").search
-"""What makes a text more than one plain word: spaces, quotes, braces, and all but ASCII."""
+"""Finds what is not allowed in a plain word: spaces, quotes, braces, and all but ASCII."""
 
 _ESCAPES = {number: repr(chr(number))[1:-1] for number in (*range(0x20), *range(0x7F, 0xA0))}
 _ESCAPES.update({0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)})
-"""Of the characters that are likely: there is no time to look at each."""
+"""Escapes of the most likely characters, for str.translate."""
 
 
 def writer(log: Logger, level: Any = LogLevel.info) -> Callable[..., None]:
     """
-    What writes lines to *log*, of one *level*.
+    Make a function that writes lines of one *level* to *log*.
 
     Each line is an event of Twisted's logger.  Its text has a pair for each field, in their
     order; a float has three decimals; a field that is None has no pair.  The log event has all
-    fields by their names, as they are, and *event*, the words before them.
+    fields by their names, unchanged, and the words before them as *event*.
 
-    It does what Logger.emit does, which first looks for the level among all that there are: with
-    two lines for each connection that is worth leaving out.
+    The function does what Logger.emit does, without the search for the level: that counts with
+    two lines for each connection.
 
-    :returns: ``write(event, fields, failure=None)``: the words; the fields, each an int, a float,
-        a str, or None if it is not known, in a dictionary that is the log event from then on;
-        and a Failure whose traceback belongs to them.
+    :returns: ``write(event, fields, failure=None)``.  *event* is the words.  *fields* is a dict of
+        int, float, str, or None if a value is not known; it becomes the log event.  *failure*
+        has the traceback, if there is one.
     """
     observer = log.observer
     constant: dict[str, Any] = {
@@ -51,7 +51,7 @@ def writer(log: Logger, level: Any = LogLevel.info) -> Callable[..., None]:
         "log_level": level,
         "log_namespace": log.namespace,
         "log_source": log.source,
-        # the format has no fields to be looked up, which Twisted need not find out anew
+        # the format has no fields; with this, Twisted does not parse it to find that out
         "log_flattened": {},
     }
 
@@ -79,13 +79,13 @@ def writer(log: Logger, level: Any = LogLevel.info) -> Callable[..., None]:
 
 
 def _quoted(text: str) -> str:
-    """In quotes, for a format: what is between braces is no field there."""
+    """In quotes, with braces doubled: the text is part of a format."""
     return repr(text).replace("{", "{{").replace("}", "}}")
 
 
 def printable(text: str) -> str:
-    """Escape what could move the cursor, or begin a line; and bytes that were no text, where they
-    were decoded with ``surrogateescape``."""
+    """Escape the characters that are not printable, as repr does; a byte that *text* has through
+    ``surrogateescape`` becomes ``\\xNN``."""
     if text.isprintable():
         return text
     text = text.translate(_ESCAPES)
@@ -95,13 +95,13 @@ def printable(text: str) -> str:
 
 
 def how_ended(ending: Ending) -> dict[str, int | str | None]:
-    """How a process has ended."""
+    """The fields for the ending of a process."""
     number = ending.signal
     return {"exit": ending.exit, "signal": None if number is None else signal_name(number)}
 
 
 def signal_name(number: int) -> str:
-    """As ``SIGKILL``; the number of one that has no name."""
+    """The signal's name, such as ``SIGKILL``; its number if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -109,12 +109,12 @@ def signal_name(number: int) -> str:
 
 
 def why_failed(number: int) -> dict[str, str | None]:
-    """What the system has said, by its errno."""
+    """The fields for an error of the system, by its errno."""
     return {"errno": errno.errorcode.get(number), "reason": os.strerror(number)}
 
 
 def what_was_raised(failure: Failure) -> dict[str, str | None]:
-    """What it says, and where it was raised: ``file.py:12``."""
+    """The fields for an exception: its text, and where it was raised, such as ``file.py:12``."""
     where = None
     raised: Any = failure.value
     trace = raised.__traceback__

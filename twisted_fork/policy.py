@@ -1,5 +1,5 @@
 """
-Decisions about children, as functions of what is: no I/O, no clock, no state.
+Decisions about children, as pure functions: no I/O, no clock, no state.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from twisted_fork.settings import Settings
 
 class Look(NamedTuple):
     """
-    What there is at a moment.
+    The state that a decision needs.
 
-    :ivar busy: children that serve a connection or have been given one, and places kept.
-    :ivar waiting: accepted connections that have to be given to another child.
-    :ivar can_take: a child waits, or another can be ordered just now.
+    :ivar busy: children that serve a connection or have been given one, and reserved places.
+    :ivar waiting: accepted connections that no child has been given yet.
+    :ivar can_take: a child is idle, or another can be ordered now.
     :ivar closed: nothing is accepted any more.
     """
 
@@ -28,14 +28,14 @@ class Look(NamedTuple):
 
 
 def may_accept(settings: Settings, look: Look) -> bool:
-    """Whether there is a place for one more connection than have been accepted."""
+    """Whether one more connection may be accepted."""
     if look.closed or look.waiting or look.busy >= settings.max_children:
         return False
     return look.can_take
 
 
 def spares_due(settings: Settings, idle: int, ordered: int) -> int:
-    """How many children to order so that enough wait; or, negative, how many of those who wait
-    are more than were asked for."""
+    """How many spares to order; if negative, how many idle children are too many.  *ordered*
+    have been ordered and are not idle yet."""
     wanted = settings.spare_children
     return min(0, wanted - idle) or max(0, wanted - idle - ordered)

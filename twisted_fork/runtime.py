@@ -1,5 +1,5 @@
 """
-What there is while a service runs: its parts, put together.
+A service that runs: its parts, put together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from twisted_fork.wire.orders import Orders
 __all__ = ["ChildInfo", "Runtime"]
 
 _RAISED = object()
-"""The result of a step of a stop that has raised."""
+"""The result of a step of a stop that raised."""
 
 _SHOWN = {
     State.IDLE: "idle",
@@ -40,16 +40,16 @@ _SHOWN = {
     State.OVERDUE: "serving",
     State.LEAVING: "leaving",
 }
-"""The states of those that are alive, as ChildInfo has them."""
+"""How ChildInfo shows the states of children that are alive."""
 
 
 class ChildInfo(NamedTuple):
     """
-    A child at a moment.
+    A snapshot of a child.
 
-    :ivar peer: of the connection that it has or had last; None before the first.
-    :ivar state: see twisted_fork.pool.child.State: idle, given, serving, leaving.
-    :ivar since: when it was started, was given what it has, or became idle: seconds since
+    :ivar peer: of its connection, or of its last one; None before the first.
+    :ivar state: idle, given, serving or leaving; see twisted_fork.pool.child.State.
+    :ivar since: when it was started, was given its connection, or became idle: seconds since
         the epoch.
     """
 
@@ -61,15 +61,15 @@ class ChildInfo(NamedTuple):
 
 class Runtime:
     """
-    A service that has been started: from the ports to the children, and what looks after them.
+    A service that has been started: its ports, its children, and what watches them.
 
     :param orders: for templates and spawned children; see Orders.
-    :param ports: open.
+    :param ports: open ports.
     :param alone: see Orphans.
     :param accepting: is called when connections are accepted for the first time.
-    :ivar launcher: where its children come from.
-    :ivar pool: its children, and places for connections.
-    :ivar gate: where connections are accepted.
+    :ivar launcher: makes children.
+    :ivar pool: has the children, and the places for connections.
+    :ivar gate: accepts connections.
     :ivar watcher: watches channels and the ends of children.
     """
 
@@ -121,7 +121,7 @@ class Runtime:
         self._drain = Drain(reactor, self.pool, journal, settings.grace)
 
     def start(self) -> None:
-        """Have children made; connections are accepted as soon as one can be served."""
+        """Start the launcher; connections are accepted as soon as one can be served."""
         self._orphans.watch()
         self.launcher.start(self.pool)
 
@@ -135,7 +135,7 @@ class Runtime:
         ]
 
     def hurry(self) -> None:
-        """While stopping: do not wait for the grace to pass."""
+        """While stopping: do not wait for the rest of the grace."""
         self._drain.hurry()
 
     @inlineCallbacks
@@ -154,7 +154,7 @@ class Runtime:
             self._orphans.stop,
         ]
         for step in steps:
-            # whatever one of them raises, it and the others are still to be done
+            # whatever one of them raises, it is tried once more, and the others are done
             if (yield maybeDeferred(step).addErrback(self._raised)) is _RAISED:
                 yield maybeDeferred(step).addErrback(self._journal.raised)
         self._journal.stopped()

@@ -1,5 +1,5 @@
 """
-The service: its life, from what it is made of to its stop.
+The service and its life: checks, ports, start, reload, stop.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ class Stage(Enum):
     """
     Where a service is in its life.
 
-    It is NEW until its handler and settings have been CHECKED.  Then its ports are opened: from
-    OPEN on the kernel queues connections.  Once started it is RUNNING, and all that runs is one
-    object, which is let go when, STOPPING, the last child has been waited for.  Then it is as
-    new.
+    NEW until its handler and settings are CHECKED.  OPEN: its ports are open, and the kernel
+    queues connections.  RUNNING: started; all that runs belongs to one Running object.
+    STOPPING until the last child has been waited for.  Then it is NEW again.
     """
 
     NEW = "new"
@@ -50,7 +49,7 @@ class Stage(Enum):
 
 
 class Step(Enum):
-    """What is done to a service, or has come to its end."""
+    """What happens to a service; STOPPED: its last child has been waited for."""
 
     CHECK = "check"
     OPEN = "open"
@@ -71,33 +70,34 @@ NEXT = {
     (Stage.STOPPING, Step.CHECK): Stage.STOPPING,
     (Stage.STOPPING, Step.STOPPED): Stage.NEW,
 }
-"""All of a service's life.  What is not in here cannot be done."""
+"""All transitions of a service.  Any other raises RuntimeError."""
 
 
 class Observer(Protocol):
-    """Who wants to know of a service's beginning."""
+    """Is told when a service starts."""
 
     def starting(self) -> object:
-        """It is about to start; nobody has been told of it, and it has no processes."""
+        """The service is about to start: it has no processes yet, and systemd knows nothing."""
 
     def accepting(self, service: ForkingService) -> object:
-        """It has been started, and accepts connections for the first time since."""
+        """The service accepts connections for the first time since it was started."""
 
 
 class ForkingService(Service):
     """
     Accepts connections and has each served by a process of its own.
 
-    :param endpoints: what to listen on: descriptions, or endpoints of plain sockets.
+    :param endpoints: what to listen on: one or several descriptions, or endpoints of plain
+        sockets.
     :param handler: what serves a connection: an import path ``module:name``, a function or
-        class that has one, or one of twisted_fork.handler's objects.
+        class that has one, or an object of a class of twisted_fork.handler.
     :param protocol: the class of each child's ProcessProtocol.
     :param reactor: one of Twisted's for POSIX systems; by default the global one.
-    :ivar alone: nobody else has child processes in this process; see Orphans.
-    :raises InvalidHandler: *handler* is none.
-    :raises CannotListen: *endpoints* are none.
-    :raises TypeError: *settings* or *protocol* is none.
-    :ivar observer: is told of its beginning.
+    :ivar alone: nothing else in this process has child processes; see Orphans.
+    :ivar observer: an Observer, or None.
+    :raises InvalidHandler: *handler* is not a handler.
+    :raises CannotListen: *endpoints* is not something to listen on.
+    :raises TypeError: *settings* or *protocol* is of the wrong type.
     """
 
     alone = False
@@ -123,16 +123,16 @@ class ForkingService(Service):
         self._journal = Journal(self.settings.quiet)
         self._clone = "clone3"
         self._reloads = OneAtATime(self._reload)
-        # from CHECKED, OPEN and RUNNING on
+        # set from CHECKED, OPEN and RUNNING on
         self._orders: Orders
         self._ports: list[Port]
         self._running: Runtime
 
     def _step(self, step: Step) -> None:
         """
-        Go on in the service's life.
+        Make a transition.
 
-        :raises RuntimeError: not from where it is.
+        :raises RuntimeError: NEXT does not have it.
         """
         try:
             self.stage = NEXT[self.stage, step]
@@ -141,11 +141,12 @@ class ForkingService(Service):
 
     def check(self, uid: int | None = None, gid: int | None = None) -> None:
         """
-        See that the handler can be loaded, and children made, by trying it in a process
-        of its own; it blocks for as long as that takes.
+        Check that the handler can be loaded and children can be made, by trying it in a process
+        of its own.  Blocks until that is done.
 
-        :param uid: as whom to try; by default as who we are.
-        :raises InvalidHandler: it cannot; one line says why.
+        :param uid: the user to try it as; by default that of this process.
+        :param gid: the group; by default that of this process.
+        :raises InvalidHandler: it cannot be loaded, or children cannot be made.
         :raises InvalidSetting: settings and handler do not go together, the children
             would need too many descriptors, or the system denies what they need.
         """
@@ -161,7 +162,7 @@ class ForkingService(Service):
         self._clone = told["clone"]
 
     def children(self) -> list[ChildInfo]:
-        """The children that are alive now: see ChildInfo."""
+        """The children that are alive now."""
         if self.stage not in (Stage.RUNNING, Stage.STOPPING):
             return []
         return self._running.children()
@@ -172,11 +173,11 @@ class ForkingService(Service):
 
     def open_ports(self) -> None:
         """
-        Open the ports, after check if that has not been done.  Connections are queued by the
-        kernel from then on, and accepted once the service has started.  Called again, it does
-        nothing.
+        Open the ports; check first, unless that has been done.  From then on the kernel queues
+        connections; they are accepted when the service has started.  Does nothing if the ports are
+        open already.
 
-        :raises CannotListen: one cannot be opened; none is open then.
+        :raises CannotListen: one cannot be opened; all others are closed again.
         :raises InvalidHandler, InvalidSetting: see check.
         """
         if self.stage is Stage.NEW:
@@ -187,16 +188,16 @@ class ForkingService(Service):
         self._step(Step.OPEN)
 
     def privilegedStartService(self) -> None:
-        """Open the ports while there may be privileges that it takes; see startService."""
+        """Open the ports, before twistd drops its privileges."""
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self.open_ports()
 
     def startService(self) -> None:
         """
-        Start the template, or whatever the launcher needs; then accept connections.
+        Start the launcher; accept connections as soon as children can serve them.
 
         :raises CannotListen, InvalidHandler, InvalidSetting: see open_ports and check.
-        :raises RuntimeError: it has been started already, and has not stopped since.
+        :raises RuntimeError: the service is running or stopping.
         """
         self.open_ports()
         self._step(Step.START)
@@ -225,7 +226,7 @@ class ForkingService(Service):
         """
         Close the ports, and end all children: see Drain.
 
-        :returns: fires when the last child has been waited for.
+        :returns: a Deferred that fires with None when the last child has been waited for.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         return maybeDeferred(self._stop).addErrback(self._stop_anyway)
@@ -242,24 +243,24 @@ class ForkingService(Service):
         return stopped.addCallback(lambda _: self._step(Step.STOPPED))
 
     def _stop_anyway(self, failure: Failure) -> Deferred[None]:
-        """Whatever has raised, the rest is still to be done."""
+        """Log an error of a stop, and do the rest."""
         self._journal.raised(failure)
         return self._stop()
 
     def hurry(self) -> None:
-        """While stopping: do not wait for the grace to pass."""
+        """Do not wait for the rest of the grace; does nothing unless the service is stopping."""
         if self.stage is Stage.STOPPING:
             self._running.hurry()
 
     def reload(self) -> Deferred[bool]:
         """
-        Load the handler and the certificates anew: a new template is started, and takes
-        over when it is ready.  Spares of the old one go, busy children finish.  If it cannot
-        be started, or does not become ready, the old one goes on, and the log says so.
+        Load the handler and the certificates again.  A new template is started, and replaces the
+        old one when it is ready.  Then spares of the old one are ended; busy children finish.  If
+        the new one does not become ready, the old one stays, and the log says why.
 
-        One is done at a time; those that are asked for meanwhile are one more.
+        One reload runs at a time; all calls during a reload together cause one more.
 
-        :returns: fires when it is over, with whether it went well.
+        :returns: a Deferred that fires with whether the reload succeeded.
         """
         return self._reloads.ask()
 

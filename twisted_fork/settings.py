@@ -1,9 +1,8 @@
 """
-The settings: what every option means, its bounds and its default, in one frozen
-object.
+The settings: the meaning, bounds and default of every option, in one frozen object.
 
-The command line's options are made from the fields of Settings, and so are their
-help texts; an application makes a Settings object itself.
+The command line's options and their help texts are made from the fields of Settings.  An
+application makes a Settings object itself.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ __all__ = ["LAUNCHERS", "InvalidSetting", "Settings", "option_name", "parse", "r
 LAUNCHERS = ("fork", "spawn")
 
 _FILES = ("tls_certificate", "tls_key", "tls_client_ca")
-"""Fields that may be given as pathlib's; they are texts then."""
+"""Fields that may be given as pathlib.Path; they become str."""
 
 
 class InvalidSetting(ValueError):
-    """A setting's value will not do; the message names it, and what would."""
+    """A setting has a wrong value; the message names the setting and what it takes."""
 
 
 def _setting(
@@ -48,7 +47,7 @@ def _setting(
     A field that is an option.
 
     :param short: the short option.
-    :param goes_with: the field that has to be given as well, if this one is not its default.
+    :param goes_with: the field that has to be given too, unless this one has its default.
     """
     told = {"help": text, "short": short, "kind": kind, "goes_with": goes_with}
     return field(default=default, metadata=told)
@@ -59,8 +58,8 @@ class Settings:
     """
     How connections are served.  Every field has the name of an option.
 
-    :raises InvalidSetting: a value is of the wrong kind or out of its bounds, or does
-        not go with another.
+    :raises InvalidSetting: a value is of the wrong kind or out of its bounds, or requires
+        another setting.
     """
 
     max_children: int = _setting(
@@ -207,7 +206,7 @@ class Settings:
             value, kind = getattr(self, setting.name), setting.metadata["kind"]
             if isinstance(value, os.PathLike) and setting.name in _FILES:
                 value = os.fspath(value)
-                # it is as frozen as it was
+                # the object is frozen, and not yet in use
                 object.__setattr__(self, setting.name, value)
             if not kind.fits(value):
                 why = kind.hint(value) or f"it takes {kind.value or kind.wanted}"
@@ -221,21 +220,21 @@ class Settings:
 
 
 def option_name(setting: str) -> str:
-    """The long option, without its dashes, that sets a field of Settings."""
+    """The long option that sets a field of Settings, without its dashes."""
     return setting.replace("_", "-")
 
 
 def repeatable(setting: Field[Any]) -> bool:
-    """Whether the option may be given several times: its field is a tuple of what is given."""
+    """Whether the option may be given several times; then its field is a tuple."""
     return setting.metadata["kind"] is NETWORKS
 
 
 def parse(setting: Field[Any], text: str) -> Any:
     """
-    Make a field's value, for a repeatable one an element of it, of what was given on the
-    command line.
+    Make a field's value from the text on the command line; for a repeatable option, one
+    element of it.
 
-    :raises InvalidSetting: it does not do; the message names the option.
+    :raises InvalidSetting: the text does not fit; the message names the option.
     """
     kind = setting.metadata["kind"]
     try:

@@ -1,7 +1,6 @@
 """
-Doing things later: once, again and again with a growing delay, or when the last is over.
-
-What is to be done later is never forgotten because it raised: it is tried again.
+Delayed calls: a single one, one that is retried with growing delays, and work that must not run
+twice at the same time.  A delayed call that raises is repeated.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 __all__ = ["Backoff", "Later", "OneAtATime"]
 
 _SOON = 0.02
-"""Seconds after which what raised is tried again; each further time doubles them."""
+"""Seconds until a call that raised is repeated; doubled each further time."""
 
 _MOST = 1.0
-"""Seconds after which it is tried again at most."""
+"""The longest of these delays (seconds)."""
 
 
 class Later:
     """
-    One delayed call at most.
+    At most one delayed call.
 
-    :param what: is called when it is time.  If it raises, the clock tells what, and it is
-        called again, soon at first, then each second.
+    :param what: is called when the delay is over.  If it raises, the reactor logs the error,
+        and it is called again: after 0.02 seconds, doubled each time up to a second.
     :ivar armed: a call is due.
     """
 
@@ -39,13 +38,13 @@ class Later:
         self._call: IDelayedCall
 
     def arm(self, delay: float) -> None:
-        """Call *delay* seconds from now, unless a call is due already."""
+        """Call *delay* seconds from now; does nothing if a call is due already."""
         if not self.armed:
             self._call = self._clock.callLater(delay, self._due)
             self.armed = True
 
     def cancel(self) -> None:
-        """Do not call."""
+        """Cancel the call, if one is due."""
         if self.armed:
             self._call.cancel()
             self.armed = False
@@ -63,13 +62,13 @@ class Later:
 
 class Backoff(Later):
     """
-    A failing spell: how long it has lasted, and when to try again.
+    Retries with growing delays, for a spell of failures.
 
-    :param clock: where time comes from.
-    :param again: is called when it is time to try again.
-    :param first: seconds until the first new try; each further failure doubles them.
-    :param most: seconds that are waited at most.
-    :ivar armed: a new try is due later, so that none should be made now.
+    :param clock: for the delays.
+    :param again: is called when the delay is over.
+    :param first: seconds of the first delay; each further failure doubles it.
+    :param most: seconds of the longest delay.
+    :ivar armed: a retry is due; do not try before.
     :ivar failures: of this spell.
     """
 
@@ -87,9 +86,9 @@ class Backoff(Later):
 
     def failed(self) -> float:
         """
-        Count a failure; try again later.
+        Count a failure, and retry after a delay.
 
-        :returns: the seconds until then.
+        :returns: the delay in seconds.
         """
         delay = min(self._first * 2.0 ** min(self.failures, 60), self._most)
         self.failures += 1
@@ -98,7 +97,7 @@ class Backoff(Later):
 
     def succeeded(self) -> int:
         """
-        The spell is over.
+        End the spell.
 
         :returns: how many failures it had.
         """
@@ -108,10 +107,10 @@ class Backoff(Later):
 
 class OneAtATime:
     """
-    What takes a while, and must not be done twice at the same time.  Whoever asks while it is
-    being done is given one more afterwards, all of them together.
+    Work that takes time and must not run twice at the same time.  All calls of ask while it
+    runs together cause one more run afterwards.
 
-    :param begin: begins; its Deferred fires when it is over.
+    :param begin: begins a run; its Deferred fires when the run is over.
     """
 
     def __init__(self, begin: Callable[[], Deferred[Any]]) -> None:
@@ -121,9 +120,9 @@ class OneAtATime:
 
     def ask(self) -> Deferred[Any]:
         """
-        Begin, now or as soon as what is being done is over.
+        Begin a run, now or when the present one is over.
 
-        :returns: fires with what the Deferred of *begin* fires with.
+        :returns: a Deferred that fires with the result of that run.
         """
         asked: Deferred[Any] = Deferred()
         self._asked.append(asked)

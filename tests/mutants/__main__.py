@@ -18,7 +18,7 @@ from .running import ROOT, Bench
 _POOL = [
     "pool.test_session",
     "pool.test_children",
-    "pool.test_stuck",
+    "pool.test_watchdog",
     "pool.test_pool",
     "places.test_places",
     "pool.test_placement_failures",

@@ -1,5 +1,5 @@
 """
-How people start the server: the two twistd commands with their options, a server in one call
-for scripts, the signals and systemd's notifications of whoever has the process, and the client.
-What goes on while it runs is not here.  Uses the service and the entrance.
+How people start the server: the twistd commands and their options, serve() for scripts, signals,
+notifications for systemd, and the client.  What happens while the server runs is not here.  Uses
+the service and the entrance.
 """

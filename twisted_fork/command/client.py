@@ -1,13 +1,13 @@
 """
 The interactive client, ``forkecho-client``: lines in, answers out.
 
-At a terminal it asks for a line, sends it, and prints ``response from server:`` and
-the answer before it asks for the next.  Where its input or output is anything else,
-it sends and receives at the same time, whatever the size, and prints that header
-before every line of the answers, whose bytes pass unchanged.
+At a terminal it asks for a line, sends it, and prints ``response from server:`` and the
+answer before it asks for the next.  If its input or output is not a terminal, it sends and
+receives at the same time, whatever the size, and prints that header before every line of the
+answers; their bytes are not changed.
 
-The service answers each byte with one byte.  So bytes are counted here, and an answer
-is complete as soon as as many have come back as were sent.
+The service answers each byte with one byte.  So bytes are counted, and an answer is complete
+when as many bytes have come back as were sent.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ STDIN, STDOUT = 0, 1
 
 def until_quit(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """
-    The bytes of *pieces* up to the first line that starts with ``quit``, wherever they
-    are cut.  Nothing is held back but the beginning of what may become a ``quit``.
+    Yield the bytes of *pieces* up to the first line that starts with ``quit``, wherever the
+    pieces end.  It holds back only what may be the beginning of ``quit``.
     """
     before, held = b"\n", b""  # before: what marks the start of a line, already yielded
     for piece in pieces:
@@ -63,13 +63,13 @@ def until_quit(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def typed_input() -> Iterator[bytes]:
-    """The lines typed at the terminal, with editing and history.  Blocks."""
+    """Yield the lines typed at the terminal, with editing and history.  Blocks."""
     with contextlib.suppress(ImportError):
         import readline
 
-        # tcsetattr could not undo this mode when a session ends in the middle of a line.
+        # tcsetattr cannot undo this mode when a session ends in the middle of a line.
         readline.parse_and_bind("set enable-bracketed-paste off")
-    # What is typed need not be text in the locale's encoding.
+    # Input need not be valid in the locale's encoding.
     sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     while True:
         try:
@@ -83,12 +83,12 @@ def typed_input() -> Iterator[bytes]:
 @implementer(IPushProducer)
 class Conversation(Protocol):
     """
-    Everything from the first line to the last answer, over one connection.
+    One connection, from the first line to the last answer.
 
-    :param at_terminal: whether a piece has to be answered before the next is asked
-        for.  Otherwise no more is read ahead than the connection takes.
-    :ivar ended: fires when all is over, with `SystemExit` if something went wrong.
-    :ivar wants_more: set when the next piece is to be asked for.
+    :param at_terminal: a piece has to be answered before the next is asked for.  Otherwise
+        only as much is read ahead as the connection takes.
+    :ivar ended: fires at the end, with `SystemExit` if something went wrong.
+    :ivar wants_more: is set when the next piece has to be read.
     """
 
     transport: Any
@@ -103,12 +103,12 @@ class Conversation(Protocol):
         self._sent = self._received = 0
 
     def begin(self, pieces: Iterable[bytes]) -> None:
-        """Once connected: send *pieces*, which may block, since a thread iterates over them."""
-        # Under Twisted, TLS cannot close one direction alone; there, counting has to do.
+        """Send *pieces*, once connected.  A thread iterates over them, so they may block."""
+        # Twisted's TLS cannot close one direction alone; there the bytes are counted instead.
         tls = INegotiated.providedBy(self.transport)
         self._reads_to_the_end = not self._at_terminal and not tls
         self.transport.registerProducer(self, True)
-        # A daemon, because it may be blocked when the conversation ends.
+        # A daemon thread: it may be blocked when the conversation ends.
         threading.Thread(target=self._read_input, args=(pieces,), daemon=True).start()
 
     def _read_input(self, pieces: Iterable[bytes]) -> None:
@@ -140,7 +140,7 @@ class Conversation(Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Ask for the next piece, or hang up, if the time has come for either."""
+        """Ask for the next piece, or close the connection, if it is time for that."""
         answered = self._received >= self._sent
         if self._input_over:
             if answered and not self._reads_to_the_end:
@@ -169,7 +169,7 @@ class Conversation(Protocol):
             while rest:
                 rest = rest[os.write(STDOUT, rest) :]
         except BrokenPipeError:
-            self.end()  # whoever reads the answers has enough of them
+            self.end()  # nobody reads the answers any more
         except OSError as error:
             self.end(failed(f"cannot write to standard output: {error}"))
         self._go_on()
@@ -183,7 +183,7 @@ class Conversation(Protocol):
         self.end(failed(f"the server closed the connection early ({counts}){why}"))
 
     def end(self, problem: SystemExit | None = None) -> None:
-        """End the conversation here and now.  Only the first call counts."""
+        """End the conversation now.  Only the first call has an effect."""
         if self.ended.called:
             return
         if self._at_terminal and not self._input_over:
@@ -197,11 +197,11 @@ class Conversation(Protocol):
 
 async def converse(reactor: Any, arguments: argparse.Namespace, at_terminal: bool) -> None:
     """
-    Connect to where *arguments* say, and carry the conversation to its end.
+    Connect as *arguments* say, and run the conversation.
 
-    :raises SystemExit: it could not be done; the line to print is in it.
+    :raises SystemExit: it failed; its text is the line to print.
     """
-    # Twisted's own handler could not end a process that is blocked in a write.
+    # Twisted's own handler cannot end a process that is blocked in a write.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, signal.SIG_DFL)
     if arguments.connect is None:
         server = f"{arguments.host!r} port {arguments.port}"
@@ -210,7 +210,7 @@ async def converse(reactor: Any, arguments: argparse.Namespace, at_terminal: boo
         server = repr(arguments.connect)
         try:
             endpoint = clientFromString(reactor, arguments.connect)
-        except NameError:  # which is how Twisted says that it has no TLS
+        except NameError:  # Twisted raises it when it has no TLS
             raise failed(f"{server} needs TLS: pip install 'twisted[tls]'") from None
         except Exception as error:
             why = str(error) or type(error).__name__
@@ -226,7 +226,7 @@ async def converse(reactor: Any, arguments: argparse.Namespace, at_terminal: boo
             problem = None if number == signal.SIGINT else SystemExit(128 + number)
             reactor.callFromThread(conversation.end, problem)
 
-        # The default would not give the terminal its modes back.
+        # The default action would not restore the terminal's modes.
         signal.signal(signal.SIGINT, leave)
         signal.signal(signal.SIGTERM, leave)
     piped_input = iter(lambda: os.read(STDIN, READ_SIZE), b"")
@@ -238,11 +238,11 @@ def main() -> NoReturn:
     """
     Run the client with this process's command line and standard streams, and exit.
 
-    The exit status is 0 if all was answered, if Ctrl-C ended a session at a terminal,
-    or if whoever reads the answers wants no more; else 1, after a line on standard
-    error.  Away from a terminal, signals kill as they always do.
+    The exit status is 0 if all was answered, if Ctrl-C ended a session at a terminal, or if
+    standard output is a pipe that was closed; else 1, after a line on standard error.  Without
+    a terminal, signals have their default action.
     """
-    # Were a standard stream closed, the connection could get its number.
+    # If a standard stream is closed, the connection must not get its number.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -250,7 +250,7 @@ def main() -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     arguments = parsed(sys.argv[1:])
     at_terminal = os.isatty(STDIN) and os.isatty(STDOUT)
-    if at_terminal:  # where the session may end in the middle of a line, in its modes
+    if at_terminal:  # the session may end in the middle of a line, with changed modes
         atexit.register(termios.tcsetattr, STDIN, termios.TCSADRAIN, termios.tcgetattr(STDIN))
     react(converse, (arguments, at_terminal))
 

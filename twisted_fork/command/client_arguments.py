@@ -15,26 +15,26 @@ PROGRAM = "forkecho-client"
 
 
 def failed(message: str) -> SystemExit:
-    """What to raise for one line on standard error and exit status 1."""
+    """The exception that prints one line on standard error and exits with status 1."""
     return SystemExit(f"{PROGRAM}: {' '.join(message.split())}")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with exit status 1."""
+    """Reports a mistake in one line, with exit status 1."""
 
     def error(self, message: str) -> NoReturn:
         raise failed(f"{message} (see {PROGRAM} --help)")
 
 
 def port_number(text: str) -> int:
-    """A TCP port, or an error that says what one is."""
+    """A TCP port number; raises ArgumentTypeError for anything else."""
     if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 65535")
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    """``connect``, or else ``host`` and ``port``, from the command line's *words*."""
+    """Parse *words*; the result has ``connect``, or ``host`` and ``port``."""
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [HOST [PORT]]\n       {PROGRAM} --connect ENDPOINT",

@@ -32,6 +32,6 @@ class Options(ServerOptions):
 def makeService(options: Options) -> ForkingService:
     """Make the service that the command line asks for; see plugin.make."""
     if options["print"] and sys.__stdout__ is None:
-        # whatever this process opens first has that descriptor now
+        # the first file that this process opened has that descriptor now
         refuse(options.command, "--print takes a standard output that is open")
     return plugin.make(options, Echo(print=bool(options["print"])))

@@ -18,7 +18,7 @@ class Options(ServerOptions):
     """
     The options of ``twistd forkserve``.
 
-    :ivar handler: what is to serve the connections.
+    :ivar handler: serves the connections.
     """
 
     command = "forkserve"
@@ -58,9 +58,9 @@ class Options(ServerOptions):
 
     def postOptions(self) -> None:
         """
-        Make the settings, and find the program.
+        Make the settings and the handler.
 
-        :raises UsageError, InvalidHandler: there is no handler, or two.
+        :raises UsageError, InvalidHandler: there is no handler, or there are two.
         """
         super().postOptions()
         if bool(self._program) == bool(self["handler"]):

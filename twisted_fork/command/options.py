@@ -1,5 +1,5 @@
 """
-The command line: options made from the settings, and mistakes told in one line.
+The command line: options made from the settings; mistakes are reported in one line.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _DEFAULT_ENDPOINT = "tcp:8000"
 
 def refuse(command: str, why: object) -> NoReturn:
     """
-    End with one line on standard error and exit status 1.
+    Print one line on standard error and exit with status 1; only before the reactor runs.
 
-    Only before the reactor runs: it raises SystemExit.
+    :raises SystemExit: always.
     """
     print(f"twistd {command}: {printable(' '.join(str(why).split()))}", file=sys.stderr)
     raise SystemExit(1)
@@ -44,7 +44,7 @@ def _parameters() -> list[list[Any]]:
 
 
 def _shown(default: Any) -> Any:
-    """A default as usage.Options shows it; what is no number or text shows itself."""
+    """A default as usage.Options shows it; for tuples, the help text says it."""
     return None if isinstance(default, tuple) else default
 
 
@@ -60,8 +60,8 @@ class ServerOptions(usage.Options):
     """
     What forkecho and forkserve have in common.
 
-    :ivar endpoints: the descriptions of what to listen on.
-    :ivar settings: the rest.
+    :ivar endpoints: descriptions of what to listen on.
+    :ivar settings: made from the other options.
     """
 
     command = "twistd"
@@ -87,13 +87,13 @@ class ServerOptions(usage.Options):
         raise SystemExit(0)
 
     def parseArgs(self, *rest: str) -> None:
-        """Nothing but options is expected."""
+        """Refuse arguments: only options are expected."""
         if rest:
             raise usage.UsageError(f"unexpected argument {rest[0]!r}: there are only options")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        Parse the command line; a mistake is told in one line.
+        Parse the command line; a mistake is reported in one line.
 
         :raises SystemExit: with status 1, after a mistake.
         """
@@ -104,9 +104,10 @@ class ServerOptions(usage.Options):
 
     def postOptions(self) -> None:
         """
-        Make the settings of what was given.
+        Make the settings.
 
-        :raises UsageError: twistd was given an option that cannot be kept here.
+        :raises UsageError: twistd was given --chroot, which is not possible here.
+        :raises InvalidSetting: an option has a wrong value.
         """
         if self.parent and self.parent.get("chroot"):
             raise usage.UsageError(

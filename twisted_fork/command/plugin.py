@@ -1,5 +1,5 @@
 """
-What the twistd plugins have in common: a service with its ports open, under twistd's
+What both twistd commands share: they make the service with its ports open, and take twistd's
 signals.
 """
 
@@ -23,13 +23,13 @@ __all__ = ["make", "own_process"]
 
 def make(options: ServerOptions, handler: Handler) -> ForkingService:
     """
-    Make the service, see that its handler loads, and open its ports: before twistd writes
-    its pid file or becomes a daemon, so that whatever is wrong is told in one line and
-    leaves nothing behind.
+    Make the service, check that its handler loads, and open its ports.  This is before twistd
+    writes its pid file or becomes a daemon: so a mistake is reported in one line, and nothing
+    is left behind.
 
-    The handler is tried as the user that twistd's --uid names.
+    The handler is tried as the user of twistd's --uid.
 
-    :raises SystemExit: something is wrong; told in one line.
+    :raises SystemExit: something is wrong; it has been reported.
     """
     try:
         here = os.getcwd()
@@ -48,7 +48,7 @@ def make(options: ServerOptions, handler: Handler) -> ForkingService:
 
 
 def _whom(options: ServerOptions) -> tuple[int | None, int | None]:
-    """The user and group that twistd will become."""
+    """The user and group that twistd will change to; None if it stays as it is."""
     twistd: Any = options.parent or {}
     uid, gid = twistd.get("uid"), twistd.get("gid")
     if uid is not None and gid is None:
@@ -58,10 +58,10 @@ def _whom(options: ServerOptions) -> tuple[int | None, int | None]:
 
 def own_process(service: ForkingService) -> None:
     """
-    Have *service* be all that this process is for: see take_signals.
+    Let *service* have this process for itself: see take_signals, and ForkingService.alone.
 
-    Nothing in it is waited for by SIGCHLD then, and for each child that costs as much as a line
-    of the log.
+    Then nothing in it is waited for by SIGCHLD, so SIGCHLD is ignored by default.  A handler
+    would cost as much for each child as a line of the log.
     """
     from twisted.internet import reactor
 

@@ -1,5 +1,5 @@
 """
-A server in one call, for scripts.
+serve(): a server in one call, for scripts.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def serve(
     """
     Serve connections until SIGTERM or SIGINT comes, logging to standard error.
 
-    It runs the global reactor, so it can be called once in the life of a process, from its
-    main thread.
+    It runs the global reactor: call it once in the life of a process, in its main thread.
 
-    :param handler: see ForkingService; a function of the script itself will do, if the
-        script calls this under ``if __name__ == "__main__":``.
-    :param listen: what to listen on.
+    :param handler: see ForkingService; it may be a function of the script itself, if the
+        script calls serve under ``if __name__ == "__main__":``.
+    :param listen: one description of what to listen on, or several.
     :param settings: fields of Settings, such as ``max_children=50``.
     :raises CannotListen, InvalidHandler, InvalidSetting: before anything is started.
+    :raises RuntimeError: the script is being imported for its handler.
     """
     if MAIN in sys.modules:
         raise RuntimeError('put the call of serve under if __name__ == "__main__":')

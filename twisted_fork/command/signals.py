@@ -1,6 +1,6 @@
 """
-Signals for a process that serves: SIGTERM and SIGINT stop it, and the next one hurries it;
-SIGHUP reloads it; systemd is told.
+Signals of a process that serves: SIGTERM and SIGINT stop it, a second one hurries it, SIGHUP
+reloads it.  systemd is notified.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def take_signals(service: ForkingService, *others: ForkingService, reactor: Any = None) -> None:
     """
-    Take the signals of this process as ``twistd forkserve`` does, and tell systemd what
-    happens, for all these services together.
+    Take the signals of this process as ``twistd forkserve`` does, and notify systemd, for all
+    these services together.
 
     SIGTERM and SIGINT stop the reactor, and the process ends with status 0; the next one hurries
-    the services (see ForkingService.hurry).  SIGHUP reloads them.  They are taken when the first
-    of the services starts.
+    the services (see ForkingService.hurry).  SIGHUP reloads them.  The signals are taken when
+    the first of the services starts.
 
     Call it once in the life of a process, in its main thread, before the services start.
 
     :param reactor: by default the global one.
-    :raises RuntimeError: one of them runs already, or another call has it.
+    :raises RuntimeError: one of them runs already, or was given to another call.
     """
     services = (service, *others)
     if any(each.running or each.observer is not None for each in services):
@@ -48,9 +48,9 @@ def take_signals(service: ForkingService, *others: ForkingService, reactor: Any 
 
 class Signals:
     """
-    Takes signals for services, and observes these.
+    Takes signals for services; is their Observer.
 
-    :param reactor: is stopped by a signal, and with it all that twistd has started.
+    :param reactor: is stopped by a signal; twistd then stops all its services.
     """
 
     def __init__(self, reactor: Any, services: Sequence[ForkingService], journal: Journal) -> None:
@@ -63,14 +63,14 @@ class Signals:
 
     def starting(self) -> None:
         """
-        A service is about to start; nobody has been told of it, and it has no processes.
+        Install the signal handlers when the first service is about to start.
 
-        The reactor installs handlers of its own when it begins to run, so ours are installed
-        then once more.  What comes before that is done then.
+        The reactor installs its own when it begins to run, so they are installed once more then.
+        Signals that come before are handled when the reactor runs.
         """
         if self._notifier is not None:
-            return  # another service has begun
-        # not sooner: a process that becomes a daemon has another pid then
+            return  # another service was the first
+        # not earlier: a process that becomes a daemon gets another pid
         self._notifier = Notifier(self._reactor)
         self._take()
         self._reactor.callWhenRunning(self._take)
@@ -78,7 +78,7 @@ class Signals:
             self._reactor.addSystemEventTrigger(phase, "shutdown", what)
 
     def accepting(self, service: ForkingService) -> None:
-        """*service* accepts connections."""
+        """*service* accepts connections; systemd is told when all do."""
         self._not_accepting.discard(service)
         if not self._not_accepting:
             self._tell(Event.ACCEPTING)
@@ -103,7 +103,7 @@ class Signals:
             return
         try:
             self._reactor.stop()
-        except ReactorNotRunning:  # it is stopping already
+        except ReactorNotRunning:  # it is already stopping
             for service in self._services:
                 service.hurry()
         else:

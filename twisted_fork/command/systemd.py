@@ -1,9 +1,9 @@
 """
-Telling systemd: ready, reloading, stopping, alive (sd_notify(3)).
+Notifications for systemd: ready, reloading, stopping, alive (sd_notify(3)).
 
-What has been said is one of four phases, and a table says what an event makes of each.  Events
-may come in any order: a reload may begin before connections are accepted, and end while the
-service stops.  Where the table has nothing for an event, nothing is said.
+There are four phases, and a table of what each event changes.  Events may come in any order: a
+reload may begin before connections are accepted, and end while the service stops.  An event that
+is not in the table for the present phase sends nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["Event", "Notifier", "Phase", "after"]
 
 
 _NOT_FOR_CHILDREN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "JOURNAL_STREAM")
-"""Told of this process's descriptors, which children do not have: sd_listen_fds(3),
+"""About this process's descriptors, which children do not have: sd_listen_fds(3),
 systemd.exec(5)."""
 
 
 class Phase(enum.Enum):
-    """What systemd has been told last."""
+    """What systemd was told last."""
 
     STARTING = ""
     READY = "READY=1"
@@ -35,7 +35,7 @@ class Phase(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What systemd may want to know."""
+    """What may change the phase."""
 
     ACCEPTING = enum.auto()
     RELOAD_BEGINS = enum.auto()
@@ -54,16 +54,16 @@ _PHASES = {
 
 
 def after(phase: Phase, event: Event) -> Phase:
-    """The phase that *event* leads to; the same if there is nothing to say."""
+    """The phase after *event*; the same one if there is nothing to send."""
     return _PHASES.get((phase, event), phase)
 
 
 class Notifier:
     """
-    Sends states to whoever started this process, if it wants to know.
+    Sends states to the process that started this one, if it has asked for them.
 
-    :param environment: where NOTIFY_SOCKET and WATCHDOG_USEC are; they are taken out, with
-        whatever else is not meant for our children.
+    :param environment: has NOTIFY_SOCKET and WATCHDOG_USEC.  They are removed, with
+        everything else that children must not inherit.
     """
 
     def __init__(self, clock: Any, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -77,7 +77,7 @@ class Notifier:
         self._phase = Phase.STARTING
 
     def happens(self, event: Event) -> None:
-        """Say what there is to say about *event*."""
+        """Send what *event* changes."""
         before, self._phase = self._phase, after(self._phase, event)
         if self._phase is before:
             return
@@ -89,7 +89,7 @@ class Notifier:
             self._watchdog.arm(0)
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Send no more signs of life."""
         self._watchdog.cancel()
 
     def _alive(self) -> None:
@@ -104,12 +104,12 @@ class Notifier:
             try:
                 channel.sendto(state.encode(), self._address)
             except OSError:
-                pass  # who does not listen need not be told
+                pass  # nobody listens
 
 
 def _watchdog_interval(environment: MutableMapping[str, str]) -> float:
-    """Seconds between signs of life: half of what is asked for, as sd_watchdog_enabled(3)
-    advises; 0 if none is asked for."""
+    """Seconds between signs of life: half of WATCHDOG_USEC, as sd_watchdog_enabled(3) advises; 0
+    if none are asked for."""
     microseconds = environment.pop("WATCHDOG_USEC", "")
     meant_for = environment.pop("WATCHDOG_PID", "")
     if not microseconds.isdigit() or meant_for not in ("", str(os.getpid())):

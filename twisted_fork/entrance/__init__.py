@@ -1,5 +1,5 @@
 """
-From the backlog to a place: what is listened on, accepting while there is room, and who may be
-served, by its network, its rate, its penalties, and by the header of a proxy.  Who is refused once
-that is decided is a matter of places.  Uses pool, places and kernel.
+From the backlog to a place: the ports, accepting while there is room, and who may be served, by
+network, rate, penalty and PROXY header.  Closing what is refused belongs to places.  Uses pool,
+places and kernel.
 """

@@ -1,6 +1,6 @@
 """
-Admission: from the gate to the pool, past all that may keep a connection out, and by
-way of the PROXY header where one is expected.
+Admission: from the gate to the pool.  It reads the PROXY header where one is expected, and
+refuses connections that may not be served.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ __all__ = ["Admission", "Judge"]
 
 class Judge:
     """
-    Says whether a connection may be served, and if not, why: a function of what is
-    remembered of its source.
+    Decides whether a connection may be served, by what is remembered of its source.
     """
 
     def __init__(self, settings: Settings, places: Places) -> None:
@@ -38,10 +37,10 @@ class Judge:
 
     def verdict(self, connection: Connection, now: float) -> str | None:
         """
-        Find out whose *connection* is, and why it may not be served at *now* (seconds); None
-        if it may.
+        Set the source of *connection*, and decide whether it may be served at *now* (seconds).
+        With --rate, this takes a token of its source.
 
-        :raises: nothing; but a token of its source is taken where there is a rate.
+        :returns: the reason why it may not; None if it may.
         """
         address, most = connection.address, self._settings.max_per_source
         if isinstance(address, tuple):
@@ -60,8 +59,7 @@ class Judge:
 
 class Admission:
     """
-    Takes each connection that was accepted, and either gives it to the pool or refuses it
-    with a line in the log.
+    Gives each accepted connection to the pool, or refuses it with a line in the log.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class Admission:
         self.judge = Judge(settings, pool.places)
         self._readers: dict[Connection, Any] = {}
         self.accepted = self._admit
-        """accepted(connection): one has been accepted."""
+        """accepted(connection): a connection has been accepted."""
         if settings.proxy_protocol:
             self.accepted = self._await_header
             from twisted_fork.entrance import proxy
@@ -105,14 +103,14 @@ class Admission:
             reader.start()
 
     def fault(self, connection: Connection) -> None:
-        """Something was raised on the way of *connection*, and is being handled."""
+        """An exception about *connection* is being handled: log it, and close the connection."""
         reader = self._readers.pop(connection, None)
         if reader is not None:
             reader.let_go()
         self._pool.abandon(connection)
 
     def stop(self) -> None:
-        """Refuse those whose header is still awaited."""
+        """Refuse the connections whose header has not come yet."""
         for connection, reader in list(self._readers.items()):
             try:
                 reader.stop()

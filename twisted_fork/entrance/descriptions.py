@@ -1,8 +1,8 @@
 """
 Descriptions: the text that says where to listen, such as ``tcp:8000:interface=127.0.0.1``.
 
-They are Twisted's (serverFromString), but for what is wrong with one, which is told in a line
-that names the argument and what would be right.
+They are those of Twisted (serverFromString).  Only the error messages are different: one line
+that names the wrong argument and what it takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 __all__ = ["CannotListen", "described", "endpoint_from", "listed", "require_plain"]
 
 _BACKLOG = 2**31 - 1
-"""The kernel lowers it to what the system allows: net.core.somaxconn, see listen(2)."""
+"""The kernel lowers it to net.core.somaxconn, see listen(2)."""
 
 _PLAIN = (
     TCP4ServerEndpoint,
@@ -37,7 +37,7 @@ _PLAIN = (
 )
 
 _WRAPPED = ("ssl", "tls", "haproxy")
-"""Kinds that are refused before Twisted parses them, which needs packages for some."""
+"""Kinds that are refused without parsing: for some, Twisted would need more packages."""
 
 _ARGUMENTS = {
     "tcp": ("port", "interface", "backlog"),
@@ -45,7 +45,8 @@ _ARGUMENTS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }
-"""What follows the kind: in this order where it has no name; the first has to be there."""
+"""Arguments of each kind, in their order if they are given without names; the first is
+required."""
 
 _LIKE = {
     "tcp": "tcp:8000",
@@ -56,11 +57,11 @@ _LIKE = {
 
 
 class CannotListen(Exception):
-    """A port cannot be opened; the message is one line that says which and why."""
+    """A port cannot be opened; the message is one line that names it and says why."""
 
 
 class _Wrong(Exception):
-    """What is wrong with a description, and what would be right."""
+    """A description is wrong; the message says what is wrong and what it takes."""
 
 
 def listed(
@@ -68,10 +69,10 @@ def listed(
     argument: str = "endpoints",
 ) -> list[str | IStreamServerEndpoint]:
     """
-    What to listen on, given as one or as several.
+    Make a list of what to listen on, which may be given as one or as several.
 
-    :param argument: what users know it by.
-    :raises CannotListen: there is nothing, or something else.
+    :param argument: its name in the error message.
+    :raises CannotListen: there is none, or an object of another type.
     """
 
     def fits(each: object) -> bool:
@@ -94,10 +95,10 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
     Make the endpoint of a description such as ``tcp:8000:interface=127.0.0.1``.
 
-    Its listen backlog is as large as the system allows, unless it says otherwise.
+    Its listen backlog is as large as the system allows, unless the description sets one.
 
-    :raises CannotListen: it does not parse, or the reactor would have to touch the
-        bytes of its connections.
+    :raises CannotListen: the description is wrong, or the reactor process would have to read
+        or write the bytes of the connections.
     """
     kind = description.partition(":")[0]
     if kind in _WRAPPED:
@@ -113,7 +114,7 @@ def endpoint_from(reactor: Any, description: str) -> IStreamServerEndpoint:
 
 
 def described(wanted: str | IStreamServerEndpoint) -> str:
-    """What users know *wanted* by."""
+    """The name of *wanted* in error messages."""
     if isinstance(wanted, str):
         return wanted
     for name in ("_port", "_address", "fileno"):
@@ -124,7 +125,7 @@ def described(wanted: str | IStreamServerEndpoint) -> str:
 
 def require_plain(endpoint: IStreamServerEndpoint, description: str) -> None:
     """
-    See that *endpoint* accepts plain sockets.
+    Check that *endpoint* accepts plain sockets.
 
     :raises CannotListen: it does not.
     """
@@ -143,7 +144,7 @@ def _not_plain(description: str, kind: str) -> str:
 
 
 def _of_others(reactor: Any, kind: str, description: str) -> IStreamServerEndpoint:
-    """An endpoint of a kind that we do not know."""
+    """Make an endpoint of a kind that is not in _ARGUMENTS."""
     takes = f"it takes one like {', '.join(_LIKE.values())}"
     if not description:
         raise _Wrong(f"not an endpoint but an empty text; {takes}")
@@ -175,7 +176,7 @@ def _of_ours(reactor: Any, kind: str, description: str) -> IStreamServerEndpoint
 
 
 def _arguments(kind: str, description: str) -> dict[str, str]:
-    """What a description says, by name."""
+    """The arguments of a description, by name."""
     names = _ARGUMENTS[kind]
     takes = f"{kind}: takes {', '.join(names)}"
     _require_escapes(description)
@@ -200,7 +201,7 @@ def _arguments(kind: str, description: str) -> dict[str, str]:
 
 
 def _require_escapes(description: str) -> None:
-    """The colons of an IPv6 address have to be told from those between arguments."""
+    """Check that the colons of an IPv6 address are escaped, unlike those between arguments."""
     found = re.search(r"(?<=:interface=)\[?([^\\]+?)\]?(?=:[a-z]+=|$)", description)
     if found is None or ":" not in found[1]:
         return
@@ -230,7 +231,7 @@ def _number(given: dict[str, str], name: str, default: int, most: int, base: int
 
 
 def _port(kind: str, text: str) -> int:
-    """The number of a port, which may be given as the name of a service."""
+    """The number of a port, which may be given by the name of a service."""
     try:
         return _number({"port": text}, "port", 0, most=65535)
     except _Wrong as why:

@@ -1,9 +1,9 @@
 """
 The gate: accepting from ports, one connection at a time and only when there is room.
 
-Whatever there is no room for stays in the kernel's listen backlog.  Twisted's own port
-would accept up to a hundred in a row and wrap each, and when the process is out of
-descriptors it accepts connections in order to drop them.
+All other connections stay in the kernel's listen backlog.  Twisted's own port would accept up to
+a hundred in a row; when the process is out of descriptors, it accepts connections in order to
+drop them.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _PEER_IS_GONE = (
     errno.EOPNOTSUPP,
     errno.ENETUNREACH,
 )
-"""What accept(2) says of one connection, not of the socket: try the next."""
+"""Errors of accept(2) about one connection, not about the port: accept the next."""
 
 _MOST_AT_ONCE = 64
-"""Connections accepted in one turn of the reactor."""
+"""Most connections accepted from a port in one turn of the reactor."""
 
 
 class _Acceptor:
-    """Accepts from one port while the gate is open."""
+    """Accepts from one port; what the reactor watches while the gate is open."""
 
     def __init__(self, gate: Gate, port: Port) -> None:
         self._gate = gate
@@ -58,11 +58,11 @@ class _Acceptor:
 
     def doRead(self) -> None:
         """
-        Accept as many as there were last time and some more: a lone connection then
-        costs one call of accept, not two.
+        Accept up to four more connections than last time: so a single one costs one call of
+        accept, not two.
 
-        _accept is what socket.accept calls; it gives the bare descriptor, close-on-exec
-        and blocking, and no object that nobody needs.
+        socket._accept is what socket.accept calls.  It returns a bare descriptor, close-on-exec
+        and blocking, and makes no socket object.
         """
         accepted = 0
         while accepted < self._limit:
@@ -75,7 +75,7 @@ class _Acceptor:
                 break
             except OSError as failure:
                 if failure.errno in _PEER_IS_GONE:
-                    accepted += 1  # of those too there are no more in one turn
+                    accepted += 1  # these count too, so a turn ends
                     continue
                 self._gate.trouble(failure)
                 return
@@ -97,20 +97,20 @@ class _Acceptor:
 
 
 _CALM = 1.0
-"""Seconds without a failure after which a spell of them is over: while one descriptor at a
-time becomes free and is taken, success and failure alternate."""
+"""Seconds without a failure that end a spell.  While descriptors become free one by one and are
+used at once, successes and failures alternate."""
 
 
 class Gate:
     """
     All ports of a service, open for connections or closed together.
 
-    :param may_accept: is asked before each connection that is accepted.
-    :ivar admit: is called with each.
-    :ivar troubles: failures of the spell that there is.
-    :ivar fault: is called with a connection on whose way something was raised, while that is
-        being handled; it closes it.
-    :param short: is called when there are no descriptors left to accept with.
+    :param may_accept: is called before each connection is accepted; returns whether to.
+    :param short: is called when no descriptors are left to accept with.
+    :ivar admit: is called with each connection.
+    :ivar troubles: failures in the present spell.
+    :ivar fault: is called with a connection while an exception about it is being handled; has
+        to close the connection.
     """
 
     def __init__(
@@ -142,9 +142,9 @@ class Gate:
 
     def open(self) -> bool:
         """
-        Accept connections from now on; there is room.
+        Accept connections from now on; does nothing while a retry is due, or after finish.
 
-        :returns: whether this is the first time.
+        :returns: whether connections are accepted for the first time.
         """
         if self._open or self._finished or self._backoff.armed:
             return False
@@ -155,7 +155,7 @@ class Gate:
             for port in self._ports:
                 self._journal.accepting(port.address)
             self._announced = True
-        self._open = True  # the last, so that it is all done again if something raises
+        self._open = True  # last: if something raises, all of it is done again
         return first
 
     def close(self) -> None:
@@ -165,19 +165,19 @@ class Gate:
             reader.ignore()
 
     def lost(self, descriptor: int) -> None:
-        """Nothing could be made of what was accepted; called while that is being handled."""
+        """Close an accepted descriptor, while the exception that makes it useless is handled."""
         self._journal.fault()
         os.close(descriptor)
 
     def recovers(self) -> None:
-        """A connection has been accepted after troubles."""
+        """A connection has been accepted after failures."""
         self._backoff.succeeded()
         if self._reactor.seconds() - self._troubled >= _CALM:
             self._journal.accept_recovered(self.troubles)
             self.troubles = 0
 
     def trouble(self, failure: OSError) -> None:
-        """Accepting fails: most likely there is no descriptor, or no memory."""
+        """accept(2) has failed, mostly for lack of descriptors or memory: close, retry later."""
         self.close()
         if failure.errno in (errno.EMFILE, errno.ENFILE):
             self._short()
@@ -188,7 +188,10 @@ class Gate:
             self._journal.accept_failing(failure.errno or 0, retry)
 
     def finish(self) -> Deferred[Any]:
-        """Close the ports for good; fires when they are closed."""
+        """Close the ports for good.
+
+        :returns: a Deferred that fires when they are closed.
+        """
         self.close()
         self._finished = True
         self._backoff.cancel()

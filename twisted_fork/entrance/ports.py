@@ -1,9 +1,9 @@
 """
 Ports: opening what endpoints describe.
 
-Twisted's endpoints say what to open.  Its ports are not asked to, which would accept
-connections, write lines to the log, and lock the path of a Unix socket for a process that is
-gone when twistd has become a daemon.  The gate accepts the connections.
+Twisted's endpoints say what to open, but Twisted's ports are not used.  They would accept
+connections, write to the log, and lock the path of a Unix socket with the pid that twistd has
+before it becomes a daemon.  The gate accepts the connections.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _BOTH = "tcp6: takes IPv4 too, so "
 
 class Port:
     """
-    A port that we accept from.
+    A port that the gate accepts from.
 
     :param listener: the socket.
-    :param place: the path that goes when it is closed; None if it has none, or has been
-        inherited, and others may go on with it.
+    :param place: the path to remove when the port is closed; None if there is none, or the
+        socket is inherited, and others may still use it.
     """
 
     def __init__(self, listener: _socket.socket, place: unixsockets.Place | None = None) -> None:
@@ -65,8 +65,8 @@ class Port:
         self.address = _address_text(listener.family, listener.getsockname())
 
     def configure(self, keepalive: bool, nodelay: bool) -> None:
-        """Set options that accepted TCP connections inherit (socket(7), tcp(7)); whatever is
-        not asked for stays as it is."""
+        """Set options that accepted TCP connections inherit (socket(7), tcp(7)); False leaves an
+        option as it is."""
         if not self.is_unix:
             if keepalive:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -75,9 +75,9 @@ class Port:
 
     def close(self) -> None:
         """
-        Close it, and remove its path, if that is still its own.
+        Close the port, and remove its path if that still belongs to it.
 
-        :raises OSError: the path cannot be removed; it is closed nevertheless.
+        :raises OSError: the path cannot be removed; the port is closed nevertheless.
         """
         try:
             if self._place is not None:
@@ -92,7 +92,8 @@ def open_all(
     """
     Open what *endpoints* describe.
 
-    :raises CannotListen: one cannot be opened; none is open then.
+    :raises CannotListen: one cannot be opened; all others are closed again.
+    :raises InvalidSetting: --idle-timeout is not possible with them.
     """
     ports: list[Port] = []
     try:
@@ -115,7 +116,7 @@ def open_all(
 
 
 def close_all(ports: Iterable[Port]) -> None:
-    """Whatever the kernel says of one, the others are closed too."""
+    """Close all ports; an error of the system does not stop that."""
     for port in ports:
         with suppress(OSError):
             port.close()
@@ -125,9 +126,9 @@ def open_port(
     endpoint: IStreamServerEndpoint, description: str, others: Sequence[Port] = ()
 ) -> Port:
     """
-    Open a port: connections to it are queued by the kernel from now on.
+    Open a port: from then on the kernel queues its connections.
 
-    :param others: ports of the same server, which may be in its way.
+    :param others: ports of the same server, which may have the same address.
     :raises CannotListen: it cannot be opened.
     """
     if isinstance(endpoint, AdoptedStreamServerEndpoint):
@@ -188,8 +189,8 @@ def _resolved(interface: str, port: int, family: socket.AddressFamily) -> Any:
 
 def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.socket:
     """
-    Take over an inherited socket as it is.  Twisted would let everybody connect to a Unix
-    socket, whatever its mode, and make its backlog 50.
+    Use an inherited socket unchanged.  Twisted would let everybody connect to a Unix socket,
+    whatever its mode, and set its backlog to 50.
     """
     if endpoint._used:
         raise CannotListen(f"{description}: its socket has been used already")
@@ -215,7 +216,7 @@ def _adopt(endpoint: AdoptedStreamServerEndpoint, description: str) -> _socket.s
 
 
 def _why(reason: OSError, wanted: Any, others: Sequence[Port]) -> str:
-    """What to tell of a TCP port that cannot be opened."""
+    """The error message for a TCP port that cannot be opened."""
     text = reason.strerror or str(reason)
     if reason.errno == errno.EADDRINUSE:
         for other in others:
@@ -231,7 +232,7 @@ def _why(reason: OSError, wanted: Any, others: Sequence[Port]) -> str:
 
 
 def _meet(one: Any, other: Any) -> bool:
-    """Whether two addresses of TCP may be in each other's way."""
+    """Whether two TCP addresses may conflict."""
     hosts = {one[0], other[0]}
     return one[1] == other[1] and (len(hosts) == 1 or not hosts.isdisjoint(("0.0.0.0", "::")))
 

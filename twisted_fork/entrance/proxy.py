@@ -1,10 +1,10 @@
 """
-The PROXY protocol: who the peer of a connection really is, told by a proxy in a header
-before anything else (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+The PROXY protocol: a proxy sends a header before anything else, which tells who the peer of the
+connection really is (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
 
-The header is read in the reactor process, since admission needs it, and not one byte
-more: what is there is first only looked at (MSG_PEEK), then as much is taken as surely
-belongs to the header.  The parser is the proxy-protocol package's.
+The reactor process reads the header, because admission needs it, and not one byte more: it
+looks at what has come (MSG_PEEK), and then takes only what certainly belongs to the header.  The
+proxy-protocol package parses it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _PATH = 108
 
 
 class BadHeader(Exception):
-    """What came is no PROXY header; the message says what is wrong."""
+    """The bytes are not a PROXY header; the message says what is wrong."""
 
 
 class Trusted:
-    """The networks whose peers may send a header; peers of Unix sockets always may."""
+    """The peers that may send a header: those of Unix sockets, and those in *networks*."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [network_of(network) for network in networks]
@@ -54,10 +54,10 @@ class Trusted:
 
 def take(seen: bytes) -> tuple[int, bool]:
     """
-    How many of the bytes *seen*, the first of a connection, surely belong to the header,
-    and whether they are all of it.
+    Find the end of the header in *seen*, the first bytes of a connection.
 
-    :raises BadHeader: they begin no header.
+    :returns: how many of the bytes certainly belong to the header, and whether it is complete.
+    :raises BadHeader: no header begins like this.
     """
     if _V1.startswith(seen[: len(_V1)]):
         end = seen.find(b"\r\n", 0, _V1_LONGEST)
@@ -78,26 +78,26 @@ class Told:
     """
     What a header tells.
 
-    :ivar peer: the real peer's address, as accept(2) gives addresses; None if the header
-        tells none, as proxies do for connections of their own, or for a peer of a Unix socket
-        that has no name: such a connection is the proxy's.
-    :ivar local: what it connected to; None likewise.
+    :ivar peer: the real peer's address, as accept(2) gives addresses.  None if the header has
+        none: it is a connection of the proxy's own, or from a Unix socket without a name.  Then
+        the proxy is the peer.
+    :ivar local: the address that the peer connected to; None as *peer*.
     :ivar extras: the TLVs, by their type.
     """
 
     def __init__(self, header: bytes) -> None:
-        """:raises BadHeader: it is none."""
+        """:raises BadHeader: *header* is not a valid header."""
         version: ProxyProtocol = ProxyProtocolV2() if header[:1] == b"\r" else ProxyProtocolV1()
         paths = b""
         if header[:1] == b"\r" and header[13:14] == _UNIX_STREAM:
-            # the parser takes ASCII only, and a path may be any bytes
+            # the parser takes ASCII only, and a path may have any bytes
             paths = header[_V2_FIXED : _V2_FIXED + 2 * _PATH]
             header = header[:_V2_FIXED] + bytes(len(paths)) + header[_V2_FIXED + len(paths) :]
         try:
             result = version.unpack(header)
             self.peer, self.local = _addresses(result, paths)
             self.extras = {int(kind): bytes(value) for kind, value in result.tlv.items()}
-        except Exception as failure:  # the parser lets out whatever it met
+        except Exception as failure:  # the parser raises errors of many types
             raise BadHeader(f"{type(failure).__name__}: {failure}") from failure
 
 
@@ -112,14 +112,14 @@ def _addresses(result: ProxyResult, paths: bytes) -> tuple[Any, Any]:
 
 
 def _path(field: bytes) -> str | bytes:
-    """The path of a Unix socket, or the abstract name, in the form that accept(2) gives it."""
+    """The path of a Unix socket, or the abstract name, as accept(2) gives it."""
     if field[:1] == b"\0":
         return field.rstrip(b"\0")
     return os.fsdecode(field.partition(b"\0")[0])
 
 
 def _inet(address: tuple[Any, int]) -> tuple[str, int]:
-    """:raises ValueError: the host has a scope, which means nothing on another machine."""
+    """:raises ValueError: the host has a scope, which has no meaning on another machine."""
     host, port = address
     if "%" in str(host):
         raise ValueError(f"{host} has a scope")
@@ -130,10 +130,11 @@ class HeaderReader:
     """
     Reads the header of one connection.
 
+    :param patience: seconds in which the header has to come.
     :param told: is called with the connection when its header has been read.
-    :param failed: is called with it and the reason when there is none, or it takes longer
-        than *patience* seconds.
-    :ivar peer: who sends it.
+    :param failed: is called with the connection and the reason when there is no valid header
+        in time.
+    :ivar peer: the sender of the header, as the log shows it.
     """
 
     def __init__(
@@ -151,21 +152,21 @@ class HeaderReader:
         self._told = told
         self._failed = failed
         self._taken = b""
-        # made in start: it closes the descriptor if it is forgotten, and one whose maker raised
-        # would be
+        # made in start, not here: it closes the descriptor when it is deleted, so it must not exist
+        # if __init__ raises
         self._socket: _socket.socket | None = None
         self._patience = patience
         self._timeout = Later(clock, self._too_late)
 
     def start(self) -> None:
-        """Begin to read; let_go has to be called, whatever raises."""
+        """Begin to read.  Call let_go afterwards, even if this raises."""
         descriptor = self._connection.descriptor
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._timeout.arm(self._patience)
         self._watcher.watch(descriptor, self)
 
     def raised(self) -> None:
-        """Whatever it was about, this connection is over."""
+        """doRead has raised: the connection is over."""
         self._fail("internal error")
 
     def doRead(self) -> None:
@@ -197,7 +198,7 @@ class HeaderReader:
         self._told(self._connection)
 
     def stop(self) -> None:
-        """Do not wait any longer."""
+        """Fail at once."""
         self._fail("shutting down")
 
     def _too_late(self) -> None:
@@ -208,7 +209,7 @@ class HeaderReader:
         self._failed(self._connection, reason)
 
     def let_go(self) -> None:
-        """Read no more; twice does no harm."""
+        """Stop reading; a second call does nothing."""
         self._timeout.cancel()
         if self._socket is not None:
             self._watcher.ignore(self._connection.descriptor, self)

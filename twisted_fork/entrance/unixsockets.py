@@ -1,9 +1,9 @@
 """
-Unix sockets that are bound to a path: taking the path, and giving it back.
+Unix sockets that are bound to a path: taking the path, and removing it.
 
-Who listens at a path is asked of the kernel, not of a file that names a process: a listening
-socket goes on when the server becomes a daemon, and is gone with the last process that has it,
-however that has ended.  A lock is needed only while a server starts.
+Whether a server listens at a path is asked of the kernel, not read from a file with a pid: a
+listening socket stays when the server becomes a daemon, and is gone with the last process that
+has it, however that ended.  A lock is needed only while a server starts.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from contextlib import contextmanager, nullcontext, suppress
 __all__ = ["Place", "listen"]
 
 _LONGEST = 107
-"""Bytes of a path that the kernel takes; see unix(7)."""
+"""The longest path that the kernel takes, in bytes; see unix(7)."""
 
 _MOST_TRIES = 100
-"""Times that a lock may be gone when we have it."""
+"""So often the lock may have been removed before it is ours."""
 
 
 class Place:
     """
-    The path of a socket of ours, from the moment when it is bound until that is closed.
+    The path of a socket that this server has bound.
 
-    :param path: where a socket has just been bound.
+    :param path: a socket has just been bound to it.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -38,8 +38,8 @@ class Place:
 
     def remove(self) -> None:
         """
-        Remove the path, unless it is somebody else's by now.  While the socket is open no
-        other file can have the number of ours, and no server of ours takes the path.
+        Remove the path, unless it now belongs to another server.  Call it while the socket is
+        open: then no other file has its inode number.
 
         :raises OSError: it cannot be removed.
         """
@@ -52,12 +52,12 @@ def listen(
     path: bytes, mode: int, backlog: int, lock: bool = True
 ) -> tuple[socket.socket, Place | None]:
     """
-    Listen at a path; the socket of a server that is gone is replaced.
+    Listen at a path.  A socket that an ended server has left there is replaced.
 
-    :param path: an abstract name, which has neither place nor mode, if it begins with a NUL.
-    :param mode: of the file, whatever the umask is.
-    :param lock: keep others from starting there at the same moment.
-    :raises OSError: it cannot be; strerror is what to tell the operator.
+    :param path: if it begins with a NUL it is an abstract name, which has no Place and no mode.
+    :param mode: of the file; the umask does not matter.
+    :param lock: keep other servers from starting there at the same time.
+    :raises OSError: it is not possible; strerror is text for the operator.
     """
     abstract = path[:1] == b"\0"
     if not abstract and b"\0" in path:
@@ -98,7 +98,7 @@ def _identity(file: os.stat_result) -> tuple[int, int]:
 
 
 def _told(why: OSError, path: bytes) -> OSError:
-    """The same error, with what would be right."""
+    """The same error, with what would be right in its text."""
     folder = os.fsdecode(os.path.dirname(path)) or "."
     text = why.strerror or str(why)
     if why.errno == errno.ENOENT:
@@ -113,7 +113,10 @@ def _told(why: OSError, path: bytes) -> OSError:
 
 
 def _make_room(path: bytes) -> None:
-    """Remove what a server that is gone has left at *path*, and nothing else."""
+    """Remove the socket of an ended server at *path*.
+
+    :raises OSError: there is something else.
+    """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -122,7 +125,7 @@ def _make_room(path: bytes) -> None:
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link"}
         what = kinds.get(stat.S_IFMT(mode), "a file that is no socket")
         raise OSError(errno.EEXIST, f"there is {what}; it takes a path where there is nothing yet")
-    # a datagram socket cannot be connected to one for streams, so who listens does not notice
+    # connecting a datagram socket to a stream socket fails, so a server there does not notice it
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         try:
             asking.connect(path)
@@ -146,9 +149,9 @@ def _make_room(path: bytes) -> None:
 @contextmanager
 def _only_one_starts(path: bytes) -> Iterator[None]:
     """
-    Hold a lock beside *path*, which the kernel takes back however we end.
+    Hold a lock beside *path*; the kernel releases it when this process ends.
 
-    :raises OSError: another has it.
+    :raises OSError: another process has it.
     """
     name = path + b".starting"
     lock = _locked(name)
@@ -169,12 +172,12 @@ def _locked(name: bytes) -> int:
             break
         if _is_still(name, lock):
             return lock
-        os.close(lock)  # who had it has removed it in between
+        os.close(lock)  # its last owner removed the file before we locked it
     raise OSError(errno.EADDRINUSE, "another server is just starting there; choose another path")
 
 
 def _is_still(name: bytes, descriptor: int) -> bool:
-    """Whether *name* is that of the file that is open as *descriptor*."""
+    """Whether *name* still names the file that is open as *descriptor*."""
     try:
         return _identity(os.lstat(name)) == _identity(os.fstat(descriptor))
     except FileNotFoundError:
@@ -183,8 +186,8 @@ def _is_still(name: bytes, descriptor: int) -> bool:
 
 def _remove_twisteds_lock(path: bytes) -> None:
     """
-    Twisted's own Unix ports, and earlier versions of ours, leave a symbolic link behind that
-    names a process.  The path is ours now, so its lock is nobody's.
+    Remove the symbolic link with a pid that Twisted's own Unix ports, and earlier versions of
+    this server, leave behind.  This server has the path now, so the link is not used.
     """
     name = path + b".lock"
     with suppress(OSError):

@@ -1,5 +1,5 @@
 """
-The other world: the template and the children, from their first step to their end.  No
-Twisted, and nothing of the reactor process.  What serves a connection is in handlers.  Uses
-the wire.
+The child side: the template and the children, from their start to their end.  It imports neither
+Twisted nor anything of the reactor process.  What serves a connection is in handlers.  Uses the
+wire.
 """

@@ -1,8 +1,8 @@
 """
-Where a template or a spawned child begins: ``python .../twisted_fork/inside ROLE``.
+The start of a template, a spawned child or a check: ``python .../twisted_fork/inside ROLE``.
 
-The reactor process starts it by its path, so that no current directory and no
-environment variable decides which code runs.
+It is started by its path, so that neither the current directory nor an environment variable
+decides which code runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-A look at whether a template could work here, before anything is started.
+Checks whether a template could work here, before anything is started.
 
-The orders come, marshalled, on standard input.  See starting.verdict for the answer.
+The orders are on standard input, marshalled.  launchers.check.verdict reads the answer.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ _SIGKILL = 9
 
 
 def main() -> NoReturn:
-    """Write ``checked`` and the call that forks children here to standard output, and nothing
-    else, and exit with status 0; or say on standard error, in one line, what is wrong, and
-    exit with 1."""
-    # what a handler starts when it is imported can be ended together with it
+    """Write ``checked`` and the call that forks children here to standard output, and exit with
+    status 0; or write one line to standard error that says what is wrong, and exit with 1."""
+    # in a session of its own, what the handler starts at import can be ended with it
     os.setsid()
     _end_with_our_parent()
-    # where nothing that a handler prints when it is imported arrives
+    # the handler's own output must not mix with the answer
     answer = os.dup(1)
     os.dup2(2, 1)
     orders: Orders = marshal.loads(sys.stdin.buffer.read())
@@ -46,7 +45,7 @@ def main() -> NoReturn:
         except (sibling.Unsupported, OSError) as failure:
             _refuse(f"children cannot be forked here: {failure}; try --launcher spawn")
     for path in _files(orders["tls"]):
-        # a reload will have to read them as whom we are
+        # a reload will read them as this user
         try:
             open(path, "rb").close()
         except OSError as failure:
@@ -60,7 +59,7 @@ def main() -> NoReturn:
     except (BadHandler, OSError) as failure:
         _refuse(str(failure))
     os.write(answer, f"checked {call}\n".encode())
-    # nor what a handler has registered for the end of the interpreter
+    # exits without what a handler has registered for the end of the interpreter
     exits.exit_now(0)
 
 
@@ -91,14 +90,15 @@ def _require_program(order: HandlerOrder, work: worker.Work) -> None:
 
 
 def _end_with_our_parent() -> None:
-    """Whoever waits for the answer may be killed while the handler hangs; see prctl(2)."""
+    """Have the kernel end this process if its parent is killed while the handler hangs; see
+    prctl(2)."""
     import ctypes
 
     ctypes.PyDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def _require_limits(limit: Callable[[], None]) -> None:
-    """Not in this process: it is to answer, however little a child may do."""
+    """Apply the limits in a forked process; this one must still be able to answer."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -119,6 +119,6 @@ def _require_limits(limit: Callable[[], None]) -> None:
 
 def _refuse(why: str) -> NoReturn:
     line = " ".join(why.split()) + "\n"
-    # not by sys.stderr, which may be the handler's by now
+    # not to sys.stderr, which the handler may have replaced
     os.write(2, line.encode("utf-8", "backslashreplace"))
     exits.exit_now(1)

@@ -1,5 +1,5 @@
 """
-Limits that a child puts on itself before its handler runs.
+Limits that a child applies to itself before its handler runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SYS_KEYCTL = {
 """From the kernel's syscall tables."""
 
 _NO_KEYRINGS = (errno.ENOSYS, errno.EPERM)
-"""The kernel has none; or a seccomp filter denies keyctl(2), to children too."""
+"""The kernel has no keyrings; or a seccomp filter denies keyctl(2), to children too."""
 
 _RESOURCES: dict[Resource, int] = {
     "cpu_seconds": resource.RLIMIT_CPU,
@@ -51,16 +51,16 @@ _RESOURCES: dict[Resource, int] = {
 
 def apply(limits: Limits) -> None:
     """
-    Apply *limits*, for good; the order matters, since some take privileges that others
-    give up.
+    Apply *limits*; they cannot be undone.  The order matters: some need privileges that
+    others give up.
 
-    :raises OSError: one cannot be applied, and then nothing may be served; its filename is
-        the option.
+    :raises OSError: one cannot be applied, and nothing may be served.  Its filename is the
+        option.
     """
     for name, kind in _RESOURCES.items():
         value = limits[name]
         if value is not None:
-            # a second more for CPU time, so that SIGXCPU comes first and SIGKILL then
+            # one second more for the hard limit on CPU time: SIGXCPU comes first, then SIGKILL
             bounds = (value, value + (name == "cpu_seconds"))
             _do("--" + name.replace("_", "-"), resource.setrlimit, kind, bounds)
     if limits["nice"] is not None:
@@ -69,12 +69,13 @@ def apply(limits: Limits) -> None:
         os.umask(limits["umask"])
     if limits["uid"] is not None:
         try:
-            # while who we are is the owner of the new one: others of the user are kept out
+            # before the user changes: the keyring then belongs to the server's user, and other
+            # processes of the new user have no access
             leave_keyring()
         except OSError as failure:
             if failure.errno != errno.EDQUOT:
                 raise OSError(failure.errno, failure.strerror, "--user") from None
-            # where that is too many of them it has its template's, which is empty
+            # too many keyrings: the child keeps its template's, which is empty
     who = "--user" if limits["uid"] is not None else "--group"
     if limits["gid"] is not None:
         _do(who, os.setgroups, [])
@@ -87,10 +88,10 @@ def apply(limits: Limits) -> None:
 
 def leave_keyring() -> None:
     """
-    Begin a session keyring, see session-keyring(7): the keys of the session that this process
-    was started in are not found through it.  Nothing is done where there are no keyrings.
+    Begin a session keyring, see session-keyring(7): through it, the keys of the session that
+    this process was started in are not found.  Does nothing if there are no keyrings.
 
-    :raises OSError: it cannot be had: ``EDQUOT`` if there are too many.
+    :raises OSError: that is not possible: ``EDQUOT`` if there are too many.
     """
     number = _SYS_KEYCTL.get(os.uname().machine)
     if number is None:

@@ -1,7 +1,7 @@
 """
-Whether a handler can be called as its kind is called, by its signature.
+Checks by its signature whether a handler can be called as its kind is called.
 
-For the check before the start alone: what it imports would cost every fork.
+Only for the check: what it imports would cost every fork.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _CALLED_WITH = {
     "requests": ("request", "client_address", "server"),
     "factory": (),
 }
-"""The arguments that a handler of a kind is given; those of a class of a factory's kind."""
+"""The arguments that a handler of each kind is called with; for a factory, those of its class."""
 
 
 def require_shape(handler: Any, kind: str, name: str) -> None:
     """
-    See that *handler*, of that *kind*, can be called as it will be.  What has no signature,
-    such as many a callable written in C, is taken to be right.
+    Check that *handler*, of that *kind*, can be called with its arguments.  A callable without
+    a signature, as many written in C, passes.
 
-    :param name: what to call it.
-    :raises BadHandler: it cannot; one line says why, and what could.
+    :param name: its name in the error message.
+    :raises BadHandler: it cannot; one line says why, and what it takes.
     """
     wrong = _wrong_class(handler) if isinstance(handler, type) else _wrong_object(handler)
     if wrong is None and (kind != "factory" or isinstance(handler, type)):
@@ -64,7 +64,7 @@ def _wrong_object(handler: Any) -> str | None:
 
 def _wrong_signature(handler: Any, arguments: tuple[str, ...]) -> str | None:
     try:
-        # of what is called, not of what a decorator says that it wraps
+        # of the object that is called, not of what a decorator says it wraps
         signature = inspect.signature(handler, follow_wrapped=False)
     except Exception:
         return None

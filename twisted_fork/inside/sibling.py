@@ -1,15 +1,14 @@
 """
-Fork a sibling: a child of one's own parent.
+Forks a sibling: a child of this process's parent.
 
-``os.fork`` makes a child of the caller.  The template must not be the parent of
-the processes that it makes: the reactor process is, so that exit statuses reach
-it, a pid stays taken until it has waited, and the template may die without
-taking a connection with it.  ``clone(2)`` with ``CLONE_PARENT`` does that, and
-CPython's own hooks around ``fork`` (``PyOS_BeforeFork`` and its sisters, see "Process
-control" in the C API reference) keep the interpreter sound.
+``os.fork`` makes a child of the caller.  But the reactor process has to be the parent of all
+children, not the template: then it gets the exit statuses, a pid is not reused before it has
+waited, and the template may die without taking a connection with it.  ``clone(2)`` with
+``CLONE_PARENT`` does that.  CPython's own hooks around ``fork`` (PyOS_BeforeFork and the others,
+see "Process control" in the C API reference) keep the interpreter consistent.
 
-The kernel gives a sibling the exit signal of the process that made it, here
-SIGCHLD, whatever is asked for (copy_process in kernel/fork.c).
+Whatever is asked for, the kernel gives a sibling the exit signal of the process that makes it,
+here SIGCHLD (copy_process in kernel/fork.c).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _FLAGS = _CLONE_PARENT | _CLONE_CHILD_CLEARTID | _CLONE_CHILD_SETTID
 _PR_GET_TID_ADDRESS = 40
 
 _SYS_CLONE3 = 435
-"""The same on every architecture."""
+"""The number is the same on all architectures."""
 
 _SYS_CLONE = {
     "x86_64": 56,
@@ -46,24 +45,24 @@ _SYS_CLONE = {
     "ppc64le": 120,
     "ppc64": 120,
 }
-"""From the kernel's syscall tables.  s390x is left out: its clone takes its
-arguments in another order, and it has clone3."""
+"""From the kernel's syscall tables.  s390x is left out: its clone takes its arguments in another
+order, and it has clone3."""
 
 _TID_BEFORE_TLS = {"x86_64", "loongarch64"}
-"""Where clone's arguments end in ``child_tid, tls``; elsewhere in ``tls, child_tid``.
-See clone(2), "C library/kernel differences"."""
+"""Where clone's arguments end in ``child_tid, tls``; elsewhere in ``tls, child_tid``.  See
+clone(2), "C library/kernel differences"."""
 
 
 _REFUSALS = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
-"""What says that a call is not to be had; whatever else fork(2) says may pass."""
+"""Errors that mean that a call is not allowed; other errors of fork(2) may pass."""
 
 
 class Unsupported(Exception):
-    """This system lets nobody fork a sibling; the message says what was tried."""
+    """Siblings cannot be forked on this system; the message says what was tried."""
 
 
 class _Refused(Exception):
-    """The system refuses this call, not only this time."""
+    """The system does not allow this call."""
 
 
 class _CloneArguments(ctypes.Structure):
@@ -85,8 +84,7 @@ class Cloner:
     """
     Forks siblings of this process.
 
-    Made once, before the first fork; it must be used by the only thread of the
-    process.
+    Make it once, before the first fork.  Use it only in a process with a single thread.
     """
 
     def __init__(self) -> None:
@@ -111,10 +109,10 @@ class Cloner:
     @staticmethod
     def _tid_address(library: ctypes.PyDLL) -> int:
         """
-        Where the C library keeps this thread's id, so that the kernel can write
-        the child's there, as it does for fork: otherwise raise(3) and some
-        mutexes would use the id of the template.  0 where the kernel will not
-        tell (it is built without CONFIG_CHECKPOINT_RESTORE).
+        Find where the C library keeps this thread's id.  The kernel writes the child's id
+        there, as it does for fork; otherwise raise(3) and some mutexes would use the id of
+        the template.  0 if the kernel does not tell (it is built without
+        CONFIG_CHECKPOINT_RESTORE).
         """
         address = ctypes.c_void_p(0)
         asked = library.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0)
@@ -122,10 +120,10 @@ class Cloner:
 
     def use_clone(self, machine: str | None = None) -> None:
         """
-        Use ``clone`` from now on, for systems whose seccomp profile answers
-        ``ENOSYS`` to ``clone3``.
+        Use ``clone`` from now on, for systems whose seccomp profile answers ``ENOSYS`` to
+        ``clone3``.
 
-        :param machine: as in os.uname(); this machine's by default.
+        :param machine: as in os.uname(); by default that of this machine.
         :raises Unsupported: the number of clone on *machine* is not known.
         """
         machine = machine or os.uname().machine
@@ -160,11 +158,11 @@ class Cloner:
         """
         Find out which call works here, by making it.
 
-        This process must have no child.
+        This process must have no children.
 
         :returns: ``clone3`` or ``clone``.
-        :raises Unsupported: neither does; the message says why.
-        :raises OSError: as fork(2): no process can be made just now.
+        :raises Unsupported: neither works; the message says why.
+        :raises OSError: as fork(2): no process can be made now.
         """
         try:
             self._try()
@@ -179,8 +177,8 @@ class Cloner:
 
     def _try(self) -> None:
         """
-        Have a child fork its sibling, exactly as this process will fork its own: that is a
-        child of this process, which waits for both.
+        Have a child of this process fork its sibling, just as this process will fork its own.
+        The sibling is a child of this process too, which waits for both.
         """
         pid = os.fork()
         if pid == 0:
@@ -198,7 +196,7 @@ class Cloner:
         except ChildProcessError:
             pass
         if number < 0:
-            raise _Refused(f"signal {-number}")  # a seccomp filter may kill who makes a call
+            raise _Refused(f"signal {-number}")  # a seccomp filter may kill the caller
         if number in _REFUSALS:
             raise _Refused(os.strerror(number))
         if number:

@@ -1,5 +1,5 @@
 """
-A spawned child: a fresh interpreter, whose memory layout is nobody else's.
+A spawned child: a fresh interpreter, with a memory layout of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Be a child on the channel that is descriptor 3."""
+    """Run a child on the channel that is descriptor 3."""
     channel, orders = start.receive_orders()
     try:
         work = worker.Work(orders)

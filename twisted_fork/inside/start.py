@@ -1,5 +1,5 @@
 """
-The first steps of a template and of a spawned child: receive the orders, obey them.
+The first steps of a template and of a spawned child: receive the orders, and apply them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ __all__ = ["orders_in", "receive_orders"]
 
 def receive_orders() -> tuple[_socket.socket, Orders]:
     """
-    Take the channel, receive the orders, and apply what they say about the process
-    itself: a session of its own, hence no controlling terminal, and where modules are
-    found.
+    Take the channel and receive the orders.  Apply what concerns the process itself: it gets a
+    session of its own, hence no controlling terminal, and the module search path.
 
     :raises SystemExit: the reactor process is gone.
     """

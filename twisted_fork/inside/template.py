@@ -1,5 +1,5 @@
 """
-The template: imports the handler once and forks a child whenever it is asked.
+The template: imports the handler once, and forks a child for each request.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _REHEARSALS = 30
-"""As many runs as the interpreter takes to specialize the code, and some more."""
+"""Enough runs for the interpreter to specialize the code, and a few more."""
 
 
 def main() -> NoReturn:
-    """Be the template, on the channel that is descriptor 3, until it is closed."""
+    """Run the template on the channel that is descriptor 3, until that is closed."""
     channel, orders = start.receive_orders()
-    # the check has found out which call works: who makes no process here leaves none when it
-    # is killed
+    # the check has found the call that works, so no process has to be made for that here, which
+    # would be left behind if the template were killed
     cloner = sibling.Cloner()
     if orders["clone"] == "clone":
         cloner.use_clone()
@@ -61,7 +61,7 @@ def main() -> NoReturn:
 
 
 def _have_stderr_block() -> None:
-    """It is one with that of all children, and one of them may have changed it."""
+    """Standard error is shared with all children, and one of them may have changed its mode."""
     try:
         os.set_blocking(2, True)
     except OSError:
@@ -83,12 +83,12 @@ def _live(
     leave: Callable[[], object],
 ) -> int:
     """
-    A new child's life.  First it says that it lives, over the template's channel, which
-    it then closes.
+    Run a new child.  First it says over the template's channel that it lives; then it closes
+    that channel.
 
-    It says so itself, not the template for it: so when the template dies and its
-    channel has ended, every child that was forked has said so or is dead.  Until it has
-    said so it stays in the template's process group, where it can be found.
+    The child says so itself, not the template for it.  So when the template has died and its
+    channel has ended, every child that was forked has said so or is dead.  Until it has said
+    so it stays in the template's process group, where the reactor process can find it.
 
     :param leave: gives it a session, hence a process group, of its own.
     :returns: its exit status.
@@ -101,7 +101,7 @@ def _live(
         if not number & messages.CARRIES_CONNECTION:
             worker.rehearse(work)
         if not worker.say(template, messages.reply(message, messages.ALIVE, os.getpid())):
-            return 0  # the template has been given up, and another one asked for this child
+            return 0  # the reactor process has given up this template and asked another one
         template.close()
         leave()
         return worker.live(work, channel, message if number & messages.CARRIES_CONNECTION else None)
@@ -114,10 +114,10 @@ def _live(
 
 def _rehearse(work: worker.Work) -> None:
     """
-    Run the whole path of a child here, but for its fork and its end.
+    Run here all that a child does, except its fork and its end.
 
-    It leaves the session as it is: this process leads it already.  Handlers other than the
-    echo are not run, since nobody knows what they would do.
+    The session is not changed: this process leads it already.  Only the echo is run, since
+    other handlers may do anything.
     """
     handler, work.serve = work.serve, work.rehearsal
     limit, work.limit = work.limit, None

@@ -1,8 +1,7 @@
 """
-What the kernel would say of a program: it is executed under ptrace(2), and killed before
-its first instruction.
+Tries a program: it is executed under ptrace(2), and killed before its first instruction.
 
-For the check before the start alone.
+Only for the check.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ _PTRACE_TRACEME = 0
 _PR_SET_PDEATHSIG = 1
 
 _FIRST_LINE = 256
-"""As much as the kernel reads of a script's first line."""
+"""So many bytes of a script's first line are read by the kernel."""
 
 
 def complaint(order: ProgramOrder, limit: Callable[[], None] | None) -> str | None:
     """
-    Why a child could not become the program, in one line; None if it could, or if that
-    cannot be known here.
+    Find out why a child could not become the program.
 
     :param order: see handler.Program.order.
-    :param limit: puts the limits on a child.
+    :param limit: applies the limits to a child.
+    :returns: one line; None if it could, or if that cannot be found out here.
     """
     reading, writing = os.pipe()
     connection, peer = _socket.socketpair()
@@ -48,7 +47,7 @@ def complaint(order: ProgramOrder, limit: Callable[[], None] | None) -> str | No
     os.close(writing)
     for end in (connection, peer):
         end.close()
-    # it stops when the program has been executed, or has a signal
+    # it stops when the program has been executed, or when it gets a signal
     _, status = os.waitpid(pid, 0)
     signal = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else os.WTERMSIG(status)
     if os.WIFSTOPPED(status):
@@ -74,7 +73,7 @@ def _become(
     connection: int,
     library: ctypes.PyDLL,
 ) -> NoReturn:
-    """Become the program, as a child does it, but stop there; or say what went wrong."""
+    """Execute the program as a child does, but stop there; or write what went wrong."""
     local = ("127.0.0.1", 1)
     info = api.ConnectionInfo(None, (int(_socket.AF_INET), local, local, 1, None))
     what = "chdir"
@@ -84,13 +83,13 @@ def _become(
         if order["chdir"]:
             os.chdir(order["chdir"])
         what = "execve"
-        # if who traces it is killed, it must not run on
+        # if the tracer is killed, the program must not run
         library.prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL, 0, 0, 0)
         if library.ptrace(_PTRACE_TRACEME, 0, 0, 0) == 0:
             program.execute({**order, "chdir": None}, connection, info)
     except OSError as failure:
-        # limits that cannot be applied are told by who applies them next, and too many
-        # processes are no fault of the program's
+        # limits that cannot be applied are reported by _require_limits; too many processes are
+        # not the program's fault
         if failure.filename in (order["chdir"], order["path"]) and failure.errno != errno.EAGAIN:
             os.write(writing, f"{what} {failure.errno}".encode())
     finally:
@@ -119,7 +118,7 @@ def _of_program(order: ProgramOrder, number: int) -> str:
 
 
 def _interpreter(path: str) -> str:
-    """What executes a script, as the kernel reads its first line; empty if it is none."""
+    """The interpreter in a script's first line, as the kernel reads it; empty if there is none."""
     try:
         with open(path, "rb") as file:
             line = file.read(_FIRST_LINE).partition(b"\n")[0]

@@ -1,8 +1,8 @@
 """
 The life of a child: take a connection, run the handler, close, report, end.
 
-What runs between a child's first moment and its last is kept short: every object that
-it looks at is a page that has to be copied for this child alone.
+The code on this path is short: every object that it touches is a page that has to be copied for
+this child.
 """
 
 from __future__ import annotations
@@ -24,23 +24,21 @@ __all__ = ["Work", "live", "rehearse", "say", "say_ready"]
 _NOBODY: Details = (int(_socket.AF_UNIX), ("127.0.0.1", 1), None, 1, None)
 
 REHEARSAL = messages.marshalled(_NOBODY)
-"""What is told about a connection in a rehearsal."""
+"""The details of a connection in a rehearsal."""
 
 _TAKEN = messages.pack(messages.TAKEN)
 
 
 class Work:
     """
-    What a child does, as the orders of the reactor process say.
+    What a child does, as its orders say.  Made once, in the template or in a spawned child.
 
-    Made once, in the template or in a spawned child.
-
-    :ivar accounts: the reactor process wants to know what went over its connections.
-    :ivar serve: see loader.load.
-    :ivar rehearsal: likewise.
-    :ivar limit: puts the limits on a child; None if there are none.
-    :ivar listened_to: the reactor process cares for the handler's messages.
-    :raises BadHandler, OSError: the handler cannot be loaded.
+    :ivar accounts: tell the reactor process how many bytes went over each connection.
+    :ivar serve, rehearsal: see loader.load.
+    :ivar limit: applies the limits to a child; None if there are none.
+    :ivar listened_to: the application wants the handler's messages.
+    :raises BadHandler: the handler cannot be loaded.
+    :raises OSError: see limits.leave_keyring.
     """
 
     __slots__ = ("accounts", "connections_per_child", "limit", "listened_to", "rehearsal", "serve")
@@ -54,13 +52,13 @@ class Work:
 
 
 def _limiting(limits: Limits | None) -> Callable[[], None] | None:
-    """What applies *limits* to a child."""
+    """A function that applies *limits* to a child."""
     if limits is None:
         return None
     from twisted_fork.inside.limits import apply, leave_keyring
 
     if limits["uid"] is not None:
-        # that user may not be able to read what is imported later
+        # that user may not be allowed to read what would be imported later
         import select  # noqa: F401
         import traceback  # noqa: F401
 
@@ -70,13 +68,13 @@ def _limiting(limits: Limits | None) -> Callable[[], None] | None:
 
 def live(work: Work, channel: _socket.socket | None, message: messages.Message | None) -> int:
     """
-    Serve connections, one after the other, until there have been enough or the reactor
-    process has closed the channel.
+    Serve connections, one after the other, until the child has had all of its own or the
+    reactor process has closed the channel.
 
-    :param channel: where further connections come from, and messages of the handler go;
-        None if there is neither.
-    :param message: with a connection, its last descriptor, that the reactor process knows
-        to have been taken.
+    :param channel: for further connections, and for the handler's messages; None if there are
+        neither.
+    :param message: has a connection as its last descriptor, which the reactor process knows to
+        be taken; None: connections come over *channel* only.
     :returns: the exit status.
     """
     info = b""
@@ -115,10 +113,10 @@ def live(work: Work, channel: _socket.socket | None, message: messages.Message |
 
 def say_ready(channel: _socket.socket, info: bytes = b"") -> bool:
     """
-    Ask the reactor process for work.
+    Tell the reactor process that this child is ready for a connection.
 
-    :param info: what linger.look said of what it has served last.
-    :returns: False if it wants no more of this child.
+    :param info: linger.look of its last connection.
+    :returns: False if the reactor process has closed the channel.
     """
     return say(channel, messages.pack(messages.READY, payload=info))
 
@@ -127,7 +125,7 @@ def say(channel: _socket.socket, what: bytes) -> bool:
     """
     Send a packed message to the reactor process.
 
-    :returns: False if that is not there any more, or wants to hear no more on this channel.
+    :returns: False if that has ended, or has closed the channel.
     """
     try:
         messages.send(channel, what)
@@ -138,8 +136,8 @@ def say(channel: _socket.socket, what: bytes) -> bool:
 
 def rehearse(work: Work, times: int = 1) -> None:
     """
-    Serve a connection of our own without the handler, so that the interpreter's caches and
-    the pages that it writes are ready before a peer waits for them.
+    Serve a connection to this process itself with the echo, so that the interpreter's caches
+    and the pages that it writes are ready before a peer waits for them.
     """
     asked = messages.Message(messages.pack(messages.CONNECTION, payload=REHEARSAL))
     for _ in range(times):

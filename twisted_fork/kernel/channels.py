@@ -1,5 +1,5 @@
 """
-The reactor process's end of a channel: it never blocks.
+The reactor process's end of a channel, which never blocks.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from twisted_fork.wire import messages
 __all__ = ["Channel"]
 
 _MOST_AT_ONCE = 16
-"""Messages read in one turn of the reactor, so that no child keeps it to itself."""
+"""Messages read in one turn of the reactor, so that no child takes all of its time."""
 
 _MOST_LAST_WORDS = 64
-"""Turns of so many messages that are read of a child that has ended: all that the kernel
-holds for it, and more."""
+"""Times that _MOST_AT_ONCE messages are read of a child that has ended: more than the kernel
+holds."""
 
 _MOST_FAULTS = 3
-"""Times that reading may raise what nobody expected in the life of a channel."""
+"""Unexpected exceptions in the life of a channel; at the last, the channel is lost."""
 
 _BUFFER = memoryview(bytearray(messages.LONGEST))
-"""Where messages are received; only for as long as it takes to copy them."""
+"""Buffer for messages, which are copied at once."""
 
 
 class Channel:
     """
     One end of a channel, watched by the reactor process.
 
-    :param paused: nothing is read before resume is called.
+    :param paused: read nothing before resume is called.
     :param received: is called with each message; it may close the channel.  If it raises, it
-        is called once more, and if that raises too the channel is lost.
-    :param lost: is called once, when the other side is gone or has sent what is no
+        is called once more with it; if that raises too, the channel is lost.
+    :param lost: is called once, when the other side is gone or has sent something that is not a
         message; not after close.
     """
 
@@ -62,39 +62,38 @@ class Channel:
                 raise
 
     def resume(self) -> None:
-        """Begin to read, if it was made paused."""
+        """Begin to read, if the channel was made paused."""
         if not self.closed:
             self._watcher.watch(self._socket.fileno(), self)
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """
-        Send a packed message, or nothing of it.
+        Send all of a packed message, or raise.
 
-        :raises OSError: see messages.send; also when this channel is closed (``EBADF``).
+        :raises OSError: see messages.send; or the channel is closed (``EBADF``).
         """
         messages.send(self._socket, data, descriptors)
 
     def close(self) -> None:
-        """Close this end; the other side sees that there will be no more."""
+        """Close this end, which the other side notices; a second call does nothing."""
         if not self.closed:
             self._watcher.ignore(self._socket.fileno(), self)
             self._socket.close()
             self.closed = True
 
     def hear_out(self) -> None:
-        """The other side has ended: read what it has sent.  Not without end, since somebody
-        that it has forked may have the channel too, and go on."""
+        """The other side has ended: read what it has sent, up to a bound: a process that it has
+        forked may have the channel too, and go on writing."""
         for _ in range(_MOST_LAST_WORDS):
             if not self.doRead():
                 break
 
     def doRead(self) -> bool:
         """
-        Read what has come, but not too much at once.
+        Read what has come, up to _MOST_AT_ONCE messages.
 
-        When the other side ends with something unread, the kernel first says
-        ECONNRESET, once, then what had been sent to us (unix_release_sock in
-        net/unix/af_unix.c).
+        When the other side ends with something unread, the kernel first says ECONNRESET, once;
+        then it gives what had been sent to us (unix_release_sock in net/unix/af_unix.c).
 
         :returns: whether there may be more.
         """
@@ -121,12 +120,12 @@ class Channel:
             if self.closed:
                 return False
             if message.kind == messages.READY:
-                return True  # who is ready says no more until it is given something
+                return True  # after READY a child says nothing until it is given something
         return True
 
     def raised(self) -> None:
-        """A message is told once more: a child that lives shall not stay unknown.  Who raises
-        again and again is lost."""
+        """doRead has raised: deliver the last message once more, so that no child stays unknown.
+        After _MOST_FAULTS of these the channel is lost."""
         untold, self._untold = self._untold, b""
         self._faults += 1
         try:

@@ -1,9 +1,9 @@
 """
-A reactor whose clock cannot be set.
+A clock for the reactor that cannot be set.
 
-Twisted's reactors take their time from the wall clock.  When somebody sets that back by an
-hour, every delayed call is an hour late, and whatever lasts until a time lasts an hour more;
-set forward, all of it is due at once.
+Twisted's reactors take the time from the wall clock.  If that is set back by an hour, every
+delayed call is an hour late, and every limit lasts an hour longer; if it is set forward, all of
+them are due at once.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ __all__ = ["keep_steady"]
 
 def keep_steady(reactor: Any) -> None:
     """
-    Let *reactor* measure time by a clock that cannot be set (CLOCK_MONOTONIC), for everybody
-    who uses it: its seconds are not those since the epoch any more.  Delayed calls that there
-    are stay due when they were.
+    Let *reactor* measure time by a clock that cannot be set (CLOCK_MONOTONIC), for all code that
+    uses it: its seconds are not those since the epoch any more.  Delayed calls that exist keep
+    the time that is left to them.
 
-    Another provider of IReactorTime than one of Twisted's reactors stays as it is; done
-    twice, it does nothing.
+    Does nothing the second time, or if *reactor* is not one of Twisted's.
     """
     if isinstance(reactor, ReactorBase) and "seconds" not in vars(reactor):
         difference = time.monotonic() - reactor.seconds()
         calls: Any = reactor.getDelayedCalls()
         for call in calls:
-            call.time += difference  # of all of them, so their order stays
-        # the attribute is where every one of Twisted's reactors looks for the time; it is
-        # asked ten times for each connection, hence nothing of ours around it
+            call.time += difference  # the same for all, so their order is kept
+        # all of Twisted's reactors look for the time at this attribute; it is asked ten times for
+        # each connection, so it is the bare function
         setattr(reactor, "seconds", time.monotonic)  # noqa: B010 - it is declared to be a method

@@ -1,11 +1,11 @@
 """
-The guard: what the reactor calls, it calls through here.
+The guard: everything that the reactor watches for this package is called through here.
 
-Twisted takes a reader that raises out of the reactor, and it does so for good: an exception on
-the way of one connection would close a port, or leave the ends of all children unseen.  So
-whatever is raised below ends here at the latest, is told in the log, and the reader is watched
-on.  Closer to where it happens it costs one connection (Gate.passed, Pool.fault) or one
-descriptor (Watcher); what is called later is guarded by Later and the service's clock.
+If a reader raises, Twisted stops watching it for good: an exception about one connection would
+close a port, or hide the ends of all children.  So every exception that comes up to here is
+logged, and the reader is watched again.  Most exceptions are caught before: they cost one
+connection (Gate.fault, Pool.fault) or one descriptor (Watcher).  Delayed calls that raise are
+repeated by Later.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class _Reader(Protocol):
 @implementer(IReadDescriptor)
 class GuardedReader:
     """
-    What a reactor watches in the place of a reader that it must never lose.
+    What the reactor watches in the place of a reader that must not be lost.
 
-    :param reader: its doRead may raise whatever it likes.
-    :ivar wanted: it shall be watched.
+    :param reader: its doRead may raise anything.
+    :ivar wanted: it has to be watched.
     """
 
     def __init__(
@@ -46,22 +46,22 @@ class GuardedReader:
         self._reactor = reactor
         self._reader = reader
         self._name = name = reader.logPrefix()
-        # asked by Twisted at each event, hence nothing of ours around them
+        # Twisted asks these at each event, so they are the bare functions
         self.fileno = reader.fileno
         self.logPrefix = name.__str__
         self._journal = journal
-        # the first time at once; one that raises again and again shall not keep the reactor busy
+        # soon after the first exception; with growing delays after more, to spare the reactor
         self._again = Backoff(clock, self._watch, first=0.001, most=1.0)
 
     def watch(self) -> None:
-        """Have the reactor watch it; watching twice does no harm."""
+        """Have the reactor watch it; a second call does nothing."""
         if not self.wanted:
             if not self._again.armed:
                 self._watch()
             self.wanted = True
 
     def ignore(self) -> None:
-        """Do not watch it any more; twice does no harm."""
+        """Watch it no more; a second call does nothing."""
         self.wanted = False
         self._again.cancel()
         self._reactor.removeReader(self)
@@ -81,7 +81,7 @@ class GuardedReader:
                 self._again.succeeded()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor has dropped it, which only ignore may make it do."""
+        """The reactor has stopped watching it, without a call of ignore: watch it again."""
         if self.wanted:
             self._journal.port_dropped(self._name)
             self._again.failed()

@@ -1,11 +1,11 @@
 """
 Orphans: processes that became children of this one because their own parents have ended.
 
-The kernel gives them to the first process of a container, and to whoever is a child subreaper
-(see PR_SET_CHILD_SUBREAPER in prctl(2)).  They stay zombies there until they are waited for.
+The kernel gives them to the first process of a container, or to a child subreaper (see
+PR_SET_CHILD_SUBREAPER in prctl(2)).  There they stay zombies until they are waited for.
 
-Not by SIGCHLD, which would come for each child of ours too: a look every second asks the
-kernel whether anybody has ended at all, and only if so who that is.
+SIGCHLD is not used, since it would come for each child of the service too.  Once in a second the
+kernel is asked whether any child has ended, and only then which.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["Orphans", "come_here"]
 _PR_GET_CHILD_SUBREAPER = 37
 
 _EVERY = 1.0
-"""Seconds from one look to the next.  Whoever has ended is left alone for as long, since a
-child of ours may have to be heard of yet."""
+"""Seconds from one look to the next.  An ended process is not waited for in its first second: it
+may be a child of the service that is not known yet."""
 
 _SOON = 0.1
 _MOST_SEEN = 2000
 _MOST_WAITED_FOR = 500
-"""In one look, which takes some milliseconds then; the next comes soon."""
+"""In one look, which then takes some milliseconds; the next look is soon."""
 
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
@@ -48,11 +48,11 @@ def come_here() -> bool:
 
 class Orphans:
     """
-    Waits for orphans, and for nobody else.
+    Waits for orphans, and for no other process.
 
-    :param alone: there is nothing but ours in this process.  Otherwise somebody else may have
-        children in it that are not to be waited for here: in our own session, or leading one.
-        Descendants of ours are never in our session.
+    :param alone: all of this process belongs to the service.  Otherwise other code in it may
+        have children of its own, which are not waited for here: those in this process's session,
+        and session leaders.  Orphans of the service are never in this session.
     """
 
     def __init__(self, clock: IReactorTime, alone: bool) -> None:
@@ -67,7 +67,7 @@ class Orphans:
             self._next.arm(_EVERY)
 
     def stop(self) -> None:
-        """Do not any more."""
+        """Look no more."""
         self._next.cancel()
 
     def _look(self) -> None:
@@ -86,7 +86,7 @@ class Orphans:
 
 
 def _strangers_that_ended() -> Iterator[int]:
-    """Children that have ended, that are neither a service's nor started by Twisted."""
+    """Children that have ended, and were started neither by a service nor by Twisted."""
     try:
         first = os.waitid(os.P_ALL, 0, _ENDED)
     except ChildProcessError:
@@ -105,8 +105,8 @@ def _strangers_that_ended() -> Iterator[int]:
 
 
 def _children(first: int) -> list[int]:
-    """All children of the thread that orphans come to; *first* alone, where the kernel does not
-    tell them (it is built without CONFIG_PROC_CHILDREN)."""
+    """All children of the thread that orphans come to; only *first* if the kernel does not tell
+    them (it is built without CONFIG_PROC_CHILDREN)."""
     pid = os.getpid()
     try:
         with open(f"/proc/{pid}/task/{pid}/children") as file:

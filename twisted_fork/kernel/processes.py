@@ -1,9 +1,9 @@
 """
-Waiting for children, each by its own pidfd, at the same cost however many live.
+Waiting for children, each by its own pidfd.  The cost of one does not depend on how many live.
 
-Twisted waits for every process it knows whenever a SIGCHLD comes (its issue 2967).
-Here the kernel says which child has ended: a pidfd turns readable (pidfd_open(2)),
-and only that child is waited for.
+At each SIGCHLD, Twisted waits for every process that it knows (its issue 2967).  Here the kernel
+says which child has ended: its pidfd becomes readable (pidfd_open(2)), and only that child is
+waited for.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = ["ForkedProcess", "adopt", "is_ours", "reason_for"]
 
 
 _ours: set[int] = set()
-"""Pids of those that are waited for here and have not been yet."""
+"""Pids of all that are waited for here and have not been yet."""
 
 _DONE = Failure(ProcessDone(0))
 """How most children end.  Making a Failure costs as much as accepting a connection."""
 
 
 def is_ours(pid: int) -> bool:
-    """Whether a ForkedProcess waits for it."""
+    """Whether a ForkedProcess waits for this process."""
     return pid in _ours
 
 
 def reason_for(status: int | None) -> Failure:
     """
-    What a ProcessProtocol is given for a wait status: ProcessDone or
-    ProcessTerminated.  None stands for a status that somebody else has taken.
+    What a ProcessProtocol gets for a wait status: ProcessDone or ProcessTerminated.  None: the
+    status is not known, because other code in this process has waited for it.
     """
     if status is None:
         return Failure(ProcessTerminated())
@@ -57,8 +57,8 @@ def reason_for(status: int | None) -> Failure:
 
 
 def _without_ours(usage: struct_rusage) -> struct_rusage:
-    """The kernel counts what a process had before it executed its program: if that was our
-    memory, a peak no higher than ours says nothing."""
+    """If a process was started in our memory, the kernel counts that as its memory: a peak that is
+    not higher than ours is not known, and becomes 0."""
     if usage.ru_maxrss > getrusage(RUSAGE_SELF).ru_maxrss:
         return usage
     return struct_rusage((usage.ru_utime, usage.ru_stime, 0, *usage[3:]))
@@ -66,25 +66,25 @@ def _without_ours(usage: struct_rusage) -> struct_rusage:
 
 @implementer(IAddress)
 class _ProcessAddress:
-    """The address of what has none."""
+    """An address without content."""
 
 
 @implementer(IProcessTransport)
 class ForkedProcess:
     """
-    A child, whoever forked it for this process: the transport of its ProcessProtocol.
+    A child, whichever process has forked it: the transport of its ProcessProtocol.
 
-    It has no streams of ours; what it can do is end, and be sent signals.
+    It has no streams to the reactor process; it can end, and be sent signals.
 
-    :param ended: is called once, after the child has been waited for, with a Failure
-        of ProcessDone or ProcessTerminated; never before this object is made.
-    :param reason: how it has ended already and has been waited for, if it has.
+    :param ended: is called once, after the child has been waited for, with a Failure of
+        ProcessDone or ProcessTerminated; never before this object is made.
+    :param reason: how it has ended, if it has already been waited for.
     :ivar over: it has been waited for.
-    :ivar usage: what the child has used, once it has ended: see getrusage(2).  Its ru_maxrss
-        is 0 where that is not known.
-    :ivar executed: it was made by posix_spawn(3), hence in the memory of this process.
-    :ivar ends_its_group: when it has ended, nobody of its process group shall be left.
-    :ivar pid: cannot become anybody else's before ``ended`` is called.
+    :ivar usage: what the child has used, once it has ended: see getrusage(2).  Its ru_maxrss is
+        0 if it is not known.
+    :ivar executed: it was made by posix_spawn(3), in the memory of this process.
+    :ivar ends_its_group: when it has ended, kill what is left of its process group.
+    :ivar pid: no other process can have it before ``ended`` is called.
     """
 
     __slots__ = (
@@ -133,7 +133,7 @@ class ForkedProcess:
         _ours.add(pid)
 
     def _open(self) -> None:
-        """:raises OSError: no descriptor, or nothing more can be watched."""
+        """:raises OSError: out of descriptors, or the kernel can watch no more."""
         self._fd = calls.pidfd_open(self.pid)
         try:
             self._watcher.watch(self._fd, self)
@@ -153,7 +153,7 @@ class ForkedProcess:
         self._backoff.failed()
 
     def _look(self) -> None:
-        """There could be no pidfd, or something raised: look without, and try again."""
+        """Look without a pidfd, after something raised or none could be opened; then try again."""
         if self.doRead():
             return
         try:
@@ -162,13 +162,13 @@ class ForkedProcess:
             self._look_later()
 
     def raised(self) -> None:
-        """Look again later, without the pidfd: it would be read again at once, and for ever."""
+        """Look again later, without the pidfd, which would be readable again at once."""
         self._look_later()
         self._close()
 
     def signalProcess(self, signalID: str | int) -> None:
         """
-        Send a signal, by number or by name with or without SIG.
+        Send a signal, by number, or by name with or without SIG.
 
         :raises ProcessExitedAlready: the child has been waited for.
         """
@@ -182,18 +182,18 @@ class ForkedProcess:
             raise ProcessExitedAlready() from None
 
     def loseConnection(self) -> None:
-        """There is no stream to close."""
+        """Does nothing: there is no stream to close."""
 
     closeStdin = closeStdout = closeStderr = loseConnection
 
     def getHost(self) -> _ProcessAddress:
-        """As for any process in Twisted: it has no address."""
+        """An address without content, as for any process in Twisted."""
         return _ProcessAddress()
 
     getPeer = getHost
 
     def closeChildFD(self, descriptor: int) -> None:
-        """There is no stream to close."""
+        """Does nothing: there is no stream to close."""
 
     def writeToChild(self, childFD: int, data: bytes) -> None:
         """:raises KeyError: always, as for a descriptor that is not connected."""
@@ -208,12 +208,12 @@ class ForkedProcess:
         self.writeToChild(0, b"")
 
     def _has_ended(self) -> bool:
-        """Whether it has, and is still to be waited for."""
+        """Whether it has ended and can still be waited for."""
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL
         return os.waitid(os.P_PID, self.pid, options) is not None
 
     def _kill_group(self) -> None:
-        """The child has ended, and its pid is still its own: end who is left of its group."""
+        """The child has ended and its pid is still its own: kill the rest of its group."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except OSError:
@@ -221,7 +221,7 @@ class ForkedProcess:
 
     def doRead(self) -> bool:
         """
-        Wait for it if it has ended, and tell that once; again if who was told has raised.
+        Wait for the child if it has ended, and call *ended*; once more if that has raised.
 
         :returns: whether it has ended.
         """
@@ -256,7 +256,7 @@ def adopt(
     """
     Wait for a child that exists already.
 
-    :param ended: see ForkedProcess, and *reason* likewise.
-    :raises: whatever raised; nobody waits for the child then, see bury.
+    :param ended, reason: see ForkedProcess.
+    :raises: anything; then nothing waits for the child, see bury.
     """
     return ForkedProcess(watcher, clock, pid, ended, reason)

@@ -1,5 +1,5 @@
 """
-Starting a program in a process that is waited for as all children are.
+Starts a program in a process that is waited for in the same way as all children.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["start_process"]
 
 class _Listener(ProcessProtocol):
     """
-    Hears of a process while Twisted waits for it.
+    Is told about a process while Twisted waits for it.
 
-    :ivar pid: kept when it has ended.
+    :ivar pid: is kept when the process has ended.
     :ivar reason: how it ended; None if it has not.
     """
 
@@ -47,17 +47,17 @@ def start_process(
     **options: Any,
 ) -> ForkedProcess:
     """
-    Start a process without pipes with Twisted's spawnProcess, and wait for it in Twisted's
-    place.
+    Start a process without pipes by Twisted's spawnProcess, and wait for it here instead of
+    there.
 
     :param ended: see ForkedProcess.
     :param options: see IReactorProcess.spawnProcess.
-    :raises OSError: no process can be made just now.
+    :raises OSError: no process can be made now.
     """
     listener = _Listener()
     process = reactor.spawnProcess(listener, executable, words, **options)
     pid = process.pid
-    if pid is None:  # Twisted has waited for it already
+    if pid is None:  # Twisted has already waited for it
         adopted = adopt(watcher, reactor, listener.pid, ended, listener.reason)
         adopted.executed = True
         return adopted

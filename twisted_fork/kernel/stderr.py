@@ -1,16 +1,16 @@
 """
 The children's standard error, on its way into the log.
 
-Each template, each spawned child and each program that is executed straight from here has a
-Unix stream socket for its standard error; a template's children share that of their template.
-The kernel says with every piece who wrote it (SO_PASSCRED, see unix(7)), so nobody can write in
-another's name.  systemd's journal does the same.
+Each template, each spawned child and each program that the reactor process executes has a Unix
+stream socket for its standard error; the children of a template share the template's.  The kernel
+tells who wrote each piece (SO_PASSCRED, see unix(7)), so no process can write in another's name.
+systemd's journal does the same.
 
-Theory of operation.  Whatever is written, little of a turn of the reactor goes into it.  All
-sockets are in one epoll set, which is looked at once in _PAUSE at most: so a program that ends
-costs no turn for the end of its standard error, which is read, and closed, when it is waited
-for.  In _PAUSE no more than _MOST_READS pieces are read, and as many at ends of children; the
-rest is left to the kernel, and who writes it waits.  What is logged of them is Tap's to say.
+However much is written, it takes little of each turn of the reactor.  All sockets are in one epoll
+set, which is read once in _PAUSE seconds at most.  The end of a program's standard error takes no
+turn of its own: it is read, and closed, when the program has been waited for.  In _PAUSE seconds
+at most _MOST_READS pieces are read, and as many again at the ends of children.  The rest stays in
+the kernel, and its writers wait.  Tap decides what is logged.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from twisted_fork.timers import Later
 __all__ = ["MOST_KEPT", "StandardError", "Stream"]
 
 MOST_KEPT = 64
-"""Streams that are read on when the process that they were made for has ended, since its
-descendants, or a template's children, may have them.  Of more, those are closed whose process
-ended first."""
+"""Streams that are still read after the process that they were made for has ended: its
+descendants, or a template's children, may write to them.  Beyond that, the one whose process
+ended first is closed."""
 
 _CREDENTIALS = struct.Struct("=iII")
 
@@ -47,14 +47,14 @@ _MOST_READS = 128
 _PAUSE = 0.01
 
 _PATIENCE = 1.0
-"""Seconds until what went wrong is tried again."""
+"""Seconds until something that went wrong is tried again."""
 
 
 class Stream:
     """
-    The standard error of a process, and of whoever inherits it: see StandardError.stream.
+    The standard error of a process and of those that inherit it; see StandardError.stream.
 
-    :ivar pid: of the process; to be set as soon as that has been started.
+    :ivar pid: of the process; has to be set when that has been started.
     """
 
     __slots__ = ("_all", "_ended", "_give", "_inode", "_socket", "pid")
@@ -69,7 +69,7 @@ class Stream:
 
     def open(self) -> _socket.socket:
         """
-        Make a socket.
+        Make the socket pair.
 
         :returns: the end for the process.
         :raises OSError: out of descriptors or memory.
@@ -87,18 +87,18 @@ class Stream:
         return theirs
 
     def owner_ended(self) -> None:
-        """The process that it was made for has ended: log what it wrote; others may go on."""
+        """The process that it was made for has ended: log what it wrote.  Others may write on."""
         if not self._ended:
             self._all.owner_ended(self)
             self._ended = True
 
     def fileno(self) -> int:
-        """Negative when nobody is heard any more."""
+        """Negative when it is closed here."""
         return self._socket.fileno()
 
     def read(self) -> bool:
         """
-        Read one piece; close it where nobody has it any more.
+        Read one piece; close the socket if no process has the other end any more.
 
         :returns: whether there may be more.
         """
@@ -120,31 +120,32 @@ class Stream:
         return True
 
     def close(self) -> None:
-        """Nobody who has it is heard any more."""
+        """Close it: what is written to it from now on is lost."""
         fd = self._socket.fileno()
         if fd >= 0:
             self._all.closing(self, fd)
             self._socket.close()
 
     def _look_who_has_it(self) -> None:
-        """Everybody has closed it; or a child has shut it down, and those who share it would
-        not be heard.  They get another one, but not at once, so that who does it again and
-        again gains nothing."""
+        """The stream is at its end: no process has it any more, or a child has shut it down for
+        all that share it.  Then the process gets another one; with a delay, so that a child
+        gains nothing by doing it again and again."""
         if self._give is not None and not self._ended and self._is_held():
             self._all.journal.stderr_shut_down()
             self._all.renew_later(self)
 
     def _is_held(self) -> bool:
-        """Whether the process still has it; a handler may have put something else there."""
+        """Whether the process still has it; its handler may have replaced it."""
         try:
             return os.stat(f"/proc/{self.pid}/fd/2").st_ino == self._inode
         except OSError:
             return False
 
     def renew(self) -> None:
-        """Give another one to its process.
+        """
+        Give another one to the process.
 
-        :raises OSError: that is not possible just now.
+        :raises OSError: that is not possible now.
         """
         assert self._give is not None
         theirs = self.open()
@@ -182,27 +183,25 @@ class StandardError:
 
     def stream(self, give: Callable[[int], object] | None = None) -> tuple[Stream, _socket.socket]:
         """
-        Make a stream for a process that is to be started.
+        Make a stream for a process that is about to be started.
 
-        :param give: of a stream that children of the process share: is called with another
-            descriptor when one of them has shut it down, for those to come; if it raises
-            OSError, again a moment later.
-        :returns: it, and the socket that is to be the process's standard error.
+        :param give: for a stream that children of the process share: is called with another
+            descriptor for later children when a child has shut the stream down.  If it raises
+            OSError, it is called again later.
+        :returns: the stream, and the socket for the process's standard error.
         :raises OSError: out of descriptors or memory.
         """
         stream = Stream(self, give)
         return stream, stream.open()
 
     def child_ended(self, pid: int) -> None:
-        """A child has ended that had its template's stream: what it wrote is in there, read it
-        now."""
+        """A child with its template's stream has ended: log what it wrote."""
         for stream in list(self._shared):
             self._read_at_once(stream)
         self.tap.flush(pid)
 
     def account_of(self, pid: int) -> tuple[int, int] | None:
-        """What a child that has ended has told of its connection: bytes received and sent; None
-        if it has told nothing."""
+        """Bytes received and sent, as a child that has ended has told; None if it has not."""
         account = self.tap.accounts.pop(pid, None)
         for stream in list(self._shared) if account is None else ():
             while account is None and self._may_read() and stream.read():
@@ -210,7 +209,7 @@ class StandardError:
         return account
 
     def close(self) -> None:
-        """Log what is there, and close."""
+        """Log what has been written, and close."""
         if self._epoll.closed:
             return
         for stream in list(self._open.values()):
@@ -225,7 +224,7 @@ class StandardError:
     # Called by the watcher
 
     def doRead(self) -> None:
-        """Read a little of those that have something, then nothing for a moment."""
+        """Read a bounded number of pieces; then pause."""
         self._watcher.ignore(self._epoll.fileno(), self)
         self._pause.arm(_PAUSE)
         left = _MOST_READS
@@ -236,7 +235,7 @@ class StandardError:
                     stream.read()
 
     def raised(self) -> None:
-        """Whatever it was about, read on a moment later."""
+        """doRead has raised: read on after a pause."""
         self._watcher.ignore(self._epoll.fileno(), self)
         self._pause.arm(_PATIENCE)
 
@@ -247,7 +246,7 @@ class StandardError:
     # Called by streams
 
     def opened(self, stream: Stream, shared: bool) -> None:
-        """Read it; :raises OSError: no more can be watched."""
+        """Read *stream* from now on; :raises OSError: the kernel can watch no more."""
         fd = stream.fileno()
         self._epoll.register(fd, select.EPOLLIN)
         self._open[fd] = stream
@@ -255,14 +254,14 @@ class StandardError:
             self._shared[stream] = None
 
     def closing(self, stream: Stream, fd: int) -> None:
-        """Do nothing with it any more."""
+        """Read *stream* no more."""
         if self._open.pop(fd, None) is not None:
             self._epoll.unregister(fd)
         self._shared.pop(stream, None)
         self._kept.pop(stream, None)
 
     def owner_ended(self, stream: Stream) -> None:
-        """Log what the process wrote, and keep what others may have, but not too many."""
+        """Log what the process wrote; read on what others may write, up to MOST_KEPT streams."""
         self._read_at_once(stream)
         self.tap.flush(stream.pid)
         self._silenced.pop(stream, None)
@@ -274,7 +273,7 @@ class StandardError:
                 oldest.close()
 
     def renew_later(self, stream: Stream) -> None:
-        """Renew it in a moment, unless its process has ended by then."""
+        """Renew *stream* after _PATIENCE seconds, unless its process has ended by then."""
         self._silenced[stream] = None
         self._renewal.arm(_PATIENCE)
 
@@ -287,7 +286,7 @@ class StandardError:
                 self.renew_later(stream)
 
     def _read_at_once(self, stream: Stream) -> None:
-        """Read what is there; not without end, since others go on writing, and many may end."""
+        """Read what has been written, up to a bound: others may go on writing, and many may end."""
         while stream.fileno() >= 0 and self._may_read() and stream.read():
             pass
 

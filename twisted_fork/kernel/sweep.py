@@ -1,5 +1,5 @@
 """
-Waiting for children that nobody knows of.
+Waiting for child processes that have no ForkedProcess.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ WALL = 0x40000000
 
 
 def bury(clock: IReactorTime, pid: int) -> None:
-    """Kill a child that nobody knows of, and wait for it."""
+    """Kill a child process that has no ForkedProcess, and wait for it."""
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL)
         os.kill(pid, signal.SIGKILL)
     except OSError:
-        return  # it is no child of ours
+        return  # it is not a child of this process
     Sweep(clock, pid).sweep()
 
 
 class Sweep:
     """
-    Waits for whoever has ended, until nobody of ours is left of them: for children that
-    nobody knows of.
+    Waits for child processes that have no ForkedProcess, until none of them is left.
 
     :param which: a pid; or the number of a process group, negative.
     """
@@ -40,7 +39,7 @@ class Sweep:
         self._backoff = Backoff(clock, self.sweep)
 
     def sweep(self) -> None:
-        """Begin; go on later where needed."""
+        """Wait for those that have ended; come back later for the others."""
         while True:
             try:
                 pid, _status = os.waitpid(self._which, os.WNOHANG | WALL)

@@ -1,6 +1,6 @@
 """
-What a system has to allow, looked at before anything is started: what is found out only when
-the first connection comes costs every connection.
+What the system has to allow.  It is checked before anything is started, because otherwise every
+connection would fail.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["can_begin_sessions", "check"]
 
 def check() -> None:
     """
-    See that this process can do what every launcher needs.
+    Check that this process can do what every launcher needs.
 
-    :raises InvalidSetting: it cannot; one line says what is denied, and what it is for.
+    :raises InvalidSetting: it cannot; one line says what is denied, and what it is needed for.
     """
     try:
         os.listdir("/proc/self/fd")
@@ -42,8 +42,7 @@ def check() -> None:
 
 
 def can_begin_sessions() -> bool:
-    """Whether posix_spawn(3) can begin a session: a Python that was built for an old C library
-    cannot."""
+    """Whether posix_spawn(3) can begin a session: not if Python was built for an old C library."""
     try:
         _spawn(session=True)
     except NotImplementedError:
@@ -53,9 +52,9 @@ def can_begin_sessions() -> bool:
 
 def _spawn(session: bool = False) -> int:
     """
-    Have a process made that cannot execute anything, so that it is gone already.
+    Try to start a process that cannot execute anything, so that none is left.
 
-    :returns: the error: ``EACCES`` if all is well, since a folder is no program.
+    :returns: the errno: ``EACCES`` if processes can be started, since a folder is no program.
     """
     try:
         os.posix_spawn("/", ["/"], {}, setsid=session)

@@ -1,7 +1,6 @@
 """
-Pieces of standard error to lines of log, no more of them than a second may have.
-
-What is more is dropped without being looked at.
+Turns pieces of standard error into lines of the log, with a limit on lines per second.  Anything
+beyond that is dropped without being read closely.
 """
 
 from __future__ import annotations
@@ -17,36 +16,35 @@ from twisted_fork.wire import messages, tcpinfo
 __all__ = ["Tap"]
 
 _LONGEST_LINE = 4 * 1024
-"""Characters of a line; a longer one is cut into several."""
+"""Characters of a line; a longer line is cut into several."""
 
 _PATIENCE = 1.0
 """Seconds that an unfinished line waits for its end."""
 
 _MOST_UNFINISHED = 256
-"""Unfinished lines that wait, of as many writers: of more, the oldest is logged as it is."""
+"""Processes whose unfinished lines are kept; beyond that, the oldest line is logged."""
 
 _LINES_PER_SECOND = 500
-"""Lines logged of all children together; what is more is counted and dropped, so that
-a child that writes without end fills neither the disk nor the reactor's time."""
+"""Lines logged of all children together.  The rest is counted and dropped, so that a child that
+writes without end fills neither the disk nor the reactor's time."""
 
 _LONG = 256
-"""Bytes; a line counts once more for each so many."""
+"""Bytes; a line counts once more for each of these."""
 
 
 _ACCOUNT = len(messages.ACCOUNT) + messages.ACCOUNT_SIZE
 
 _MOST_ACCOUNTS = 4096
-"""Accounts of processes whose end has not been seen: a child's is, a moment after."""
+"""Accounts of processes whose end has not been seen yet."""
 
 
 class Tap:
     """
-    Pieces of standard error to lines of log, and what children tell of their connections.
+    Turns pieces of standard error into lines of the log, and collects what children tell of their
+    connections.
 
-    An unfinished line waits for its end, but not for long.
-
-    :ivar accounts: by pid, what a process has told of its connection: bytes received and sent,
-        see messages.ACCOUNT.  Whoever reads one takes it out.
+    :ivar accounts: by pid, the bytes received and sent that a process has told (see
+        messages.ACCOUNT).  The reader of one removes it.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal) -> None:
@@ -61,9 +59,9 @@ class Tap:
         self._flush = Later(clock, self._flush_all)
 
     def wrote(self, pid: int, data: bytes) -> None:
-        """A piece has come, from a child or a descendant of one."""
+        """A child, or a process that it has started, has written *data*."""
         if data.startswith(messages.ACCOUNT) and len(data) == _ACCOUNT and not self._unfinished:
-            self._account(pid, data[len(messages.ACCOUNT) :])  # as from most children
+            self._account(pid, data[len(messages.ACCOUNT) :])  # the usual case
             return
         data = self._unfinished.pop(pid, b"") + data
         begun = b""
@@ -86,14 +84,14 @@ class Tap:
             self._flush.arm(_PATIENCE)
 
     def flush(self, pid: int) -> None:
-        """The child has ended: its last line has no end."""
+        """The child has ended: log its last line, which may be unfinished."""
         rest = self._unfinished.pop(pid, b"")
         if rest:
             self._line(pid, rest)
 
     def _without_accounts(self, pid: int, data: bytes) -> tuple[bytes, bytes]:
-        """Take what a child tells of its connection out of *data*; and what only begins to be
-        that, at its end."""
+        """Take the accounts out of *data*; returns the rest, and the beginning of an account that
+        is not complete yet."""
         text = b""
         while (start := data.find(messages.ACCOUNT)) >= 0:
             text += data[:start]
@@ -144,7 +142,7 @@ class Tap:
             self.flush(pid)
 
     def close(self) -> None:
-        """Say what there is still to say."""
+        """Log what is left."""
         self._flush.cancel()
         self._flush_all()
         self._report.cancel()

@@ -1,6 +1,6 @@
 """
-What went over a TCP connection, and when, while a child serves it: asked of the kernel by the
-connection's addresses (sock_diag(7)), since the reactor process has no descriptor of it.
+How many bytes went over a TCP connection that a child serves, and when.  The kernel is asked by
+the connection's addresses (sock_diag(7)), since the reactor process has no descriptor of it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _LONGEST = 4096
 
 class Traffic:
     """
-    One TCP connection's accounts, for as long as it lives.
+    Asks the kernel about one TCP connection.
 
     :param descriptor: of the connection, for its addresses; it is not kept.
-    :raises OSError: its peer is gone already.
+    :raises OSError: the peer is already gone.
     """
 
     __slots__ = ("_family", "_local", "_peer")
@@ -64,15 +64,15 @@ class Traffic:
 
     def idle(self) -> float | None:
         """
-        Seconds since the last byte came or went; None if the connection is over.
+        Seconds since the last byte was received or sent; None if the connection is over.
 
-        :raises OSError: the kernel does not tell just now.
+        :raises OSError: the kernel does not tell now.
         """
         info = self._info()
         return None if info is None else tcpinfo.idle(info)
 
     def amount(self) -> tuple[int, int] | None:
-        """Bytes received and sent by now; None if that cannot be known."""
+        """Bytes received and sent so far; None if the kernel does not tell."""
         try:
             info = self._info()
         except OSError:
@@ -86,7 +86,7 @@ class Traffic:
 
 def require_told(listeners: Iterable[_socket.socket]) -> None:
     """
-    See that the kernel tells when something went over the connections of *listeners*.
+    Check that the kernel tells when bytes went over connections of *listeners*.
 
     :raises InvalidSetting: it does not.
     """
@@ -112,9 +112,10 @@ def _look_up(
     family: int, local: tuple[str, int], peer: tuple[str, int]
 ) -> tuple[int, bytes | None]:
     """
-    State and ``struct tcp_info`` of the socket that has these addresses.  Where there is no
-    such connection that is a socket that listens for it, or nothing.
+    Ask for the socket that has these addresses.
 
+    :returns: its state, and its ``struct tcp_info``; of a listening socket if there is no such
+        connection; 0 and None if there is none either.
     :raises OSError: the kernel does not tell.
     """
     request = _REQUEST.pack(
@@ -131,7 +132,7 @@ def _look_up(
     size = _HEADER.size + len(request)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as netlink:
         netlink.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0) + request)
-        # the answer is there as soon as the question has been sent
+        # the kernel has answered when send returns
         answer = netlink.recv(_LONGEST, socket.MSG_DONTWAIT)
     if _HEADER.unpack_from(answer)[1] == _NLMSG_ERROR:
         (number,) = _ERROR.unpack_from(answer, _HEADER.size)
@@ -147,7 +148,7 @@ def _packed(family: int, host: str) -> bytes:
 
 
 def _scope(host: str) -> int:
-    """The interface of a link-local address, as accept(2) has it behind a percent sign."""
+    """The interface of a link-local address, which accept(2) puts behind a percent sign."""
     name = host.partition("%")[2]
     if not name:
         return 0
@@ -155,7 +156,7 @@ def _scope(host: str) -> int:
 
 
 def _attribute(answer: bytes, offset: int, wanted: int) -> bytes | None:
-    """The payload of one of the attributes behind a message, see netlink(7)."""
+    """The payload of an attribute behind a message, see netlink(7); None if there is none."""
     while offset + _ATTRIBUTE.size <= len(answer):
         length, kind = _ATTRIBUTE.unpack_from(answer, offset)
         if length < _ATTRIBUTE.size:

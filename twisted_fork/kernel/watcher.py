@@ -1,10 +1,10 @@
 """
-Watching children: their pidfds and channels, in one epoll set that the reactor watches as a
+Watching children: their pidfds and channels are in one epoll set, which the reactor watches as a
 whole.
 
-So whichever reactor it is, and however many children there are, it has one descriptor more
-to look at, and hears of many children in one turn; see "epoll file descriptor within another
-epoll instance" in epoll(7).
+So with any reactor, and with any number of children, the reactor has one descriptor more to
+look at, and learns of many children in one turn; see "epoll file descriptor within another epoll
+instance" in epoll(7).
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from twisted_fork.kernel.guard import GuardedReader
 __all__ = ["Readable", "Watcher", "Watching"]
 
 _MOST_AT_ONCE = 64
-"""Descriptors that are read before anything else is done."""
+"""Most descriptors that are read in one turn of the reactor."""
 
 _LONGEST = 0.01
-"""Seconds after which no other is read before anything else is done, though not so many were."""
+"""Seconds after which no further descriptor is read in this turn."""
 
 
 class Readable(Protocol):
-    """Who is watched."""
+    """What is watched."""
 
     def doRead(self) -> object:
-        """There is something to read, or it has ended."""
+        """There is something to read, or the other side has ended."""
 
     def raised(self) -> object:
         """
-        doRead has raised what nobody expected, which has been told: see that what it was
-        about is not left as it is.  It is watched on, unless this raises too.
+        doRead has raised, and that has been logged: repair what it was about.  It is watched on,
+        unless this raises too.
         """
 
 
 class Watching(Protocol):
-    """Whoever calls readers when there is something to read: a Watcher, or a test's reactor."""
+    """Calls readers when there is something to read: a Watcher, or a test's reactor."""
 
     def watch(self, descriptor: int, reader: Readable) -> object:
-        """Call its doRead from now on whenever there is something to read."""
+        """Call the reader's doRead from now on whenever there is something to read."""
 
     def ignore(self, descriptor: int, reader: Readable) -> object:
-        """Do not any more."""
+        """Call it no more."""
 
 
 class Watcher:
     """
-    Calls readers, as a reactor would, and goes on when they raise.
+    Calls readers as a reactor would, and goes on when one raises.
 
     :raises OSError: out of descriptors.
     """
@@ -67,7 +67,7 @@ class Watcher:
 
     def watch(self, descriptor: int, reader: Readable) -> None:
         """
-        Call the reader's doRead whenever there is something to read, or it has ended.
+        Call the reader's doRead whenever there is something to read, or the other side has ended.
 
         :raises OSError: the kernel can watch no more (``ENOSPC``), or it is watched already.
         """
@@ -75,7 +75,7 @@ class Watcher:
         self._readers[descriptor] = reader
 
     def ignore(self, descriptor: int, reader: Readable) -> None:
-        """Do not any more; nothing happens if it is not watched.  The descriptor is open."""
+        """Call it no more, if it is watched.  The descriptor has to be open."""
         if self._readers.get(descriptor) is reader:
             del self._readers[descriptor]
             try:
@@ -84,7 +84,7 @@ class Watcher:
                 pass
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """Watch nothing any more."""
         if not self._epoll.closed:
             self._guarded.ignore()
             self._readers.clear()
@@ -94,7 +94,7 @@ class Watcher:
         return "children"
 
     def doRead(self) -> None:
-        """Call those that have something to read; who is not reached is called next time."""
+        """Call the readers that have something to read; the rest is called in the next turn."""
         end = self._clock.seconds() + _LONGEST
         for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
             reader = self._readers.get(fd)

@@ -1,4 +1,5 @@
 """
-Where children come from: forked by a template, each a fresh interpreter, or a program that is
-executed; and the orders that they get.  What they do then is the pool's.  Uses pool and kernel.
+Where children come from: forked by a template, spawned as fresh interpreters, or executed as
+programs; and the orders that they get.  What children do then belongs to the pool.  Uses pool and
+kernel.
 """

@@ -1,6 +1,6 @@
 """
-The check: whether a template with these orders could work here, looked at by a process of its
-own; before the reactor runs, and while it does.
+The check: a process of its own finds out whether a template with these orders could work here;
+before the reactor runs, and for a reload while it does.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from twisted_fork.wire.orders import Orders
 __all__ = ["Check", "check", "too_late", "verdict"]
 
 _READ = 64 * 1024
-"""Bytes read at once, and bytes of each stream that are kept: the last."""
+"""Bytes read at once; and so many bytes, the last ones, are kept of each stream."""
 
 
 _CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
-"""What a check writes when it has found nothing wrong, and nothing else: which call forks
-children here."""
+"""All that a check writes to standard output if it has found nothing wrong, and the call that
+forks children here."""
 
 
 def check(orders: Orders, uid: int | None = None, gid: int | None = None) -> str | None:
     """
-    Look in a process of its own, and wait for it, whether a template with these orders
-    could work here: whether it can fork, and load its handler.  Which call it has to fork
-    with is added to the orders.
+    Find out in a process of its own whether a template with these orders could work here:
+    whether it can fork, and load its handler.  Blocks, at most for PATIENCE seconds.  Sets the
+    orders' ``clone`` to the call that works.
 
-    :param uid: as whom to look; by default as who we are.
+    :param uid: the user to do it as; by default that of this process.
+    :param gid: the group; only with *uid*.
     :returns: one line that says what is wrong; None if nothing is.
     """
     who: dict[str, Any] = {}
     if uid is not None:
         who = {"user": uid, "group": gid, "extra_groups": []}
-    # no pipes: somebody whom the handler has started may hold them for ever
+    # files, not pipes: a process that the handler has started may never close a pipe
     with (
         orders_file(orders) as told,
         open(memory_file("stdout"), "rb") as stdout,
@@ -79,7 +80,7 @@ def check(orders: Orders, uid: int | None = None, gid: int | None = None) -> str
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process that has not been waited for, and its group, if it leads one."""
+    """Kill a process that has not been waited for, and its group, if it leads one."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
@@ -88,8 +89,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
     """
-    What a check has said, see inside/check.py.  It came to its end only if it answered:
-    a handler can end the process with any status while it is imported.
+    Read the answer of a check, see inside/check.py.  Without an answer the check was not
+    completed: a handler can end the process with any status while it is imported.
 
     :param returncode: as of subprocess: negative for a signal.
     :returns: one line that says what is wrong; None if nothing is.
@@ -107,20 +108,20 @@ def verdict(returncode: int, stdout: bytes, stderr: bytes) -> str | None:
 
 
 def too_late() -> str:
-    """What is wrong where a check does not end in its time."""
+    """The line for a check that does not end in time."""
     return f"the handler was not imported within {interpreter.PATIENCE:g} seconds"
 
 
 class Check:
     """
-    A check while the reactor runs: a process that is never waited for, whose output is read as it
-    comes, and that can be ended at any time.
+    A check while the reactor runs.  It does not block: the output is read as it comes, and the
+    process can be killed at any time.
 
-    Looks whether a template with these orders could work, for as long as one would be given.
+    Finds out whether a template with these orders could work, in as much time as one gets.
 
-    :param over: is called once the process has ended, with one line that says what is wrong;
-        with None if nothing is.
-    :raises OSError: no process can be made just now.
+    :param over: is called once the process has ended, with one line that says what is wrong,
+        or None if nothing is.
+    :raises OSError: no process can be made now.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Check:
         self._limit.arm(interpreter.PATIENCE)
 
     def kill(self) -> None:
-        """End it now, and whoever it has started."""
+        """Kill the process, and what it has started."""
         try:
             self._process.signalProcess("KILL")
         except ProcessExitedAlready:
@@ -164,17 +165,17 @@ class Check:
 
 
 def _status(reason: Failure) -> int:
-    """As subprocess.Popen.returncode; if somebody else has waited for it, its output decides."""
+    """As subprocess.Popen.returncode; 0 if it is not known, since then the output decides."""
     ending: Any = reason.value
     return -ending.signal if ending.signal else ending.exitCode or 0
 
 
 class _Tail:
     """
-    A pipe, and the last of what is written to it.
+    A pipe, and the last bytes that were written to it.
 
-    :param undo: closes it.
-    :param after: closes the other end.
+    :param undo: gets a callback that closes it.
+    :param after: gets a callback that closes the other end.
     :ivar theirs: the end to write to.
     """
 
@@ -197,11 +198,11 @@ class _Tail:
         self._data = (self._data + data)[-_READ:]
 
     def raised(self) -> None:
-        """Read no more."""
+        """doRead has raised: read no more."""
         self._watcher.ignore(self._fd, self)
 
     def close(self) -> bytes:
-        """Whoever wrote has ended: what is in the pipe, and no more, is still read."""
+        """The writer has ended: read once more, close, and return the last bytes."""
         if self._fd >= 0:
             self.doRead()
             self._watcher.ignore(self._fd, self)

@@ -1,5 +1,5 @@
 """
-Which launcher a service has.
+Chooses the launcher of a service.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def choose(
     Make the launcher for a handler.
 
     :param orders: for templates and spawned children.
-    :param open_files: the limits on open files that children shall have, soft and hard.
+    :param open_files: limits on open files for children, soft and hard.
     """
     if isinstance(handler, handlers.Program) and agreement.is_direct(handler, settings):
         if system.can_begin_sessions():
             return ExecLauncher(reactor, watcher, journal, handler, stderr, open_files)
         journal.indirect()
-    # the reactor process's own may be the log itself, and children are not to write that
+    # the reactor process's standard output may be the log, which children must not write to
     stdout = 1 if isinstance(handler, handlers.Echo) and handler.print else None
     starter = Starter(reactor, watcher, stderr, open_files, stdout)
     made = ForkLauncher if settings.launcher == "fork" else SpawnLauncher

@@ -1,10 +1,10 @@
 """
-The fork launcher: the template's other end.
+The fork launcher: the reactor process's side of a template.
 
-A request that the template has not answered keeps its connection here; so a template
-may die at any moment, and its successor gets the requests anew.  Its children say
-over its channel that they live, each before it does anything with its connection: when
-the channel has ended, every child that was forked has been heard of or is dead.
+A connection stays open here until the template has answered the request for its child.  So a
+template may die at any time: its successor gets the requests that were not answered.  Each child
+says over the template's channel that it lives, before it does anything with its connection.  So
+when that channel has ended, every child that was forked is known here, or is dead.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from twisted_fork.wire.orders import Orders
 __all__ = ["ForkLauncher"]
 
 _MOST_OUTSTANDING = 64
-"""Requests sent to the template and not yet answered: far fewer than its channel
-holds, so that sending never waits."""
+"""Requests sent to the template and not yet answered: far fewer than its channel holds, so that
+sending never has to wait."""
 
 
 class ForkLauncher:
@@ -39,7 +39,7 @@ class ForkLauncher:
     Children forked by a template.
 
     :param watcher: watches the children and the template.
-    :param orders: what the template is to do; plain values.
+    :param orders: what the template does; plain values.
     :param starter: starts it.
     """
 
@@ -96,7 +96,7 @@ class ForkLauncher:
                 messages.pack(messages.FORK, child.ticket, carried, details), descriptors
             )
         except (BrokenPipeError, ConnectionResetError):
-            template.happens(Event.BROKEN)  # it has died: its successor will be asked
+            template.happens(Event.BROKEN)  # it has died: its successor gets the request
         except BaseException:
             del template.requests[child.ticket]
             raise
@@ -133,7 +133,7 @@ class ForkLauncher:
         try:
             if message.kind == messages.ALIVE:
                 template.served = True
-                child.pid = number  # whatever raises now, it can be killed
+                child.pid = number  # if anything raises now, it can be killed
                 self._lives(child, number)
             elif message.kind == messages.FAILED:
                 self._pool.failed(child, number)
@@ -148,7 +148,7 @@ class ForkLauncher:
             channel.resume()
 
     def unanswered(self, template: Template) -> None:
-        """What *template* was asked for has not been done; see templates.Asking."""
+        """Requests to *template* were not carried out; see templates.Asking."""
         while template.requests:
             _, child = template.requests.popitem()
             try:
@@ -157,9 +157,9 @@ class ForkLauncher:
                 self._pool.fault(child)
 
     def renewed(self) -> None:
-        """Spares are of another template; see templates.Asking."""
+        """Spares have an older handler or standard error; see templates.Asking."""
         self._pool.renew()
 
     def changed(self) -> None:
-        """There may be a template; see templates.Asking."""
+        """A template may be ready; see templates.Asking."""
         self._pool.launcher_changed()

@@ -1,5 +1,5 @@
 """
-Start a process of ours: a template, or a spawned child.
+Starts interpreters that run inside/: templates, spawned children, checks.
 """
 
 from __future__ import annotations
@@ -25,23 +25,21 @@ from twisted_fork.wire.names import CHANNEL, EAGER_BINDING
 __all__ = ["INSIDE", "PATIENCE", "Starter"]
 
 PATIENCE = 60.0
-"""Seconds for a process of ours to import its handler: a check, a template, a spawned child."""
+"""Seconds for a check, a template or a spawned child to import its handler."""
 
 INSIDE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "inside")
-"""What an interpreter of ours runs."""
+"""What these interpreters run."""
 
 
 class Starter:
     """
-    Starts fresh interpreters: templates and spawned children.
+    Starts fresh interpreters.
 
     :param watcher: watches them.
     :param stderr: makes the standard error of each.
-    :param stdout: the descriptor of their standard output; None where that is to be as
-        standard error.
-    :param open_files: the limits on open files that they shall have, soft and hard: not
-        those that the reactor process has raised its own to, since programs that use
-        select(2) cannot live with more than 1024.
+    :param stdout: the descriptor of their standard output; None: as standard error.
+    :param open_files: their limits on open files, soft and hard.  Not those of the reactor
+        process, which has raised its own: programs that use select(2) fail with more than 1024.
     """
 
     def __init__(
@@ -70,11 +68,11 @@ class Starter:
 
         Its standard input is empty, and its output is not buffered.
 
-        :param channel: its end of its channel; still the caller's to close.
+        :param channel: its end of its channel; the caller has to close it here.
         :param ended: see ForkedProcess.
-        :param give: of a template: sends it a message that gives it, and its children to come,
-            another standard error; see StandardError.stream.
-        :raises OSError: no process can be made just now.
+        :param give: for a template: sends it the message with which it, and its later children,
+            get another standard error; see StandardError.stream.
+        :raises OSError: no process can be made now.
         """
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -116,10 +114,10 @@ class Starter:
         """
         Start a check.
 
-        :param streams: its standard input, which its orders are in, output and error; still
-            the caller's to close.
+        :param streams: its standard input, which has its orders, output and error; the caller has
+            to close them here.
         :param ended: see ForkedProcess.
-        :raises OSError: no process can be made just now.
+        :raises OSError: no process can be made now.
         """
         return start_process(
             self._reactor,

@@ -1,6 +1,6 @@
 """
-Limits on children, as the parent side knows them: what they are told, and whether it can
-be done.
+Limits on children, as the reactor process knows them: what children are told, and whether it is
+possible.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _HARD: dict[Resource, int] = {
     "processes": resource.RLIMIT_NPROC,
     "file_size": resource.RLIMIT_FSIZE,
 }
-"""Those whose hard limit somebody may have lowered for us."""
+"""Limits that only root can set above their hard limit."""
 
 
 def order(settings: Settings, uid: int | None = None) -> Limits | None:
     """
-    What children are told about their limits: plain values; None if there are none.
+    Make what children are told about their limits: plain values; None if there are none.
 
-    :param uid: who the reactor process will be; by default who it is.
-    :raises InvalidSetting: one of them cannot be applied.
+    :param uid: the user that the reactor process will run as; by default its present one.
+    :raises InvalidSetting: a limit cannot be applied.
     """
     if not agreement.is_limited(settings):
         return None

@@ -1,5 +1,5 @@
 """
-What a template, or a spawned child, is told once: made here, and given to it.
+What a template or a spawned child is told once: making it, and sending it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ def orders_for(
     clone: str = "clone3",
 ) -> Orders:
     """
-    What a template or a spawned child is told, once: plain values.
+    Make what a template or a spawned child is told once: plain values.
 
-    :param listened_to: somebody cares for the messages of the handler.
-    :param uid: who the reactor process will be; by default who it is.
-    :param clone: the call to fork with; see sibling.Cloner.
-    :raises InvalidSetting: a limit cannot be applied by who that is, or a file for TLS
-        cannot be read.
+    :param listened_to: the application wants the messages of handlers.
+    :param uid: the user that the reactor process will run as; by default its present one.
+    :param clone: the system call to fork with; see inside.sibling.Cloner.
+    :raises InvalidSetting: a limit cannot be applied by that user, or a file for TLS cannot be
+        read.
+    :raises InvalidHandler: the program does not exist any more.
     """
     return {
         "accounts": not settings.quiet,
@@ -61,8 +62,8 @@ def _certificates(settings: Settings) -> Certificates | None:
 
 
 def _contents(settings: Settings, name: str) -> PemFile | None:
-    """Path and contents of the file of a setting.  The contents, because children that are
-    started later shall have what was found to be right, not what the disk has then."""
+    """Path and contents of a setting's file.  The contents, because children that start later
+    must have what was checked, not what is on the disk then."""
     path = getattr(settings, name)
     if path is None:
         return None
@@ -75,9 +76,9 @@ def _contents(settings: Settings, name: str) -> PemFile | None:
 
 def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: Orders) -> None:
     """
-    Tell a process that is being started what it is to do, see orders.
+    Send its orders to a process that is being started.
 
-    They go in a file: certificates may be more than a message holds.
+    They are in a file, since certificates may be larger than a message.
 
     :param send: of its channel.
     :raises OSError: out of descriptors or memory.
@@ -88,11 +89,11 @@ def give_orders(send: Callable[[bytes, tuple[int, ...]], object], orders: Orders
 
 def orders_file(orders: Orders) -> BinaryIO:
     """
-    Write orders into a file that is nowhere but in memory, to be read from its beginning.
+    Write orders into a file that exists only in memory; its position is at the beginning.
 
     :raises OSError: out of descriptors or memory.
     """
-    file = open(memory_file("orders"), "wb")  # noqa: SIM115 - the caller's to close
+    file = open(memory_file("orders"), "wb")  # noqa: SIM115 - the caller closes it
     try:
         file.write(messages.marshalled(orders))
         file.flush()

@@ -1,8 +1,7 @@
 """
-The spawn launcher: each child a fresh interpreter, from ``reactor.spawnProcess``.
+The spawn launcher: each child is a fresh interpreter, from ``reactor.spawnProcess``.
 
-Slower than a fork by an order of magnitude, but no child shares another's memory
-layout.
+Ten times slower than a fork, but no two children have the same memory layout.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class SpawnLauncher:
     Children that are fresh interpreters.
 
     :param watcher: watches them.
-    :param orders: what they are to do; plain values.
+    :param orders: what they do; plain values.
     :param starter: starts them.
     """
 
@@ -86,7 +85,7 @@ class SpawnLauncher:
             theirs.close()
 
     def expects(self, child: Child) -> bool:
-        return False  # it has a process as soon as it is launched
+        return False  # it has a process when launch returns
 
     def stuck(self, child: Child, seconds: float) -> None:
         if seconds > interpreter.PATIENCE:
@@ -94,8 +93,8 @@ class SpawnLauncher:
             child.kill()
 
     def reload(self, orders: Orders) -> Deferred[bool]:
-        """Every new child loads its handler anyway; those that wait have the old one, and go
-        if the new one can be loaded."""
+        """New children load the handler anyway.  Check that it loads; if so, dismiss spares, which
+        have the old one."""
         over: Deferred[bool] = Deferred()
         checked = partial(self._checked, orders, over)
         try:

@@ -1,18 +1,17 @@
 """
 A template as the reactor process sees it: one object, one state.
 
-Theory of operation.  A template is STARTING until it says that it is ready; then it is READY,
-and forks children.  One that another has taken over from, or whose service stops, is DISMISSED:
-it does what it has been asked for, and asked for nothing more it is LEAVING, its channel closed,
-as is one that is dismissed while it starts.  One that does not answer is STUCK, and has been
-killed.  One whose channel has ended, or broken, is MUTE, and is killed.
+A template is STARTING until it says that it is ready.  Then it is READY, and forks children.  If
+another one takes over, or the service stops, it is DISMISSED: it gets no more requests, and
+carries out those that it has.  Then its channel is closed, and it is LEAVING, as is one that is
+dismissed while it starts.  A template that does not answer is STUCK, and has been killed.  One
+whose channel has ended or is broken is MUTE, and is killed.
 
-Two things come to an end, in any order: its process, and its channel, which a child that it
-forked just now holds too.  When its process has ended first it has ENDED: children may still be
-heard of.  When both have, it is GONE, and what it was asked for and has not been heard of was not
-done.
+Its process and its channel may end in any order: a child that it has just forked has the channel
+too.  If the process is the first, it has ENDED: children of it may still come to life.  When both
+have ended it is GONE, and requests that are not answered were not carried out.
 
-NEXT is all of it.
+NEXT has all transitions.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = ["NEXT", "Event", "State", "Template"]
 
 
 class State(Enum):
-    """Where a template is in its life."""
+    """The state of a template."""
 
     STARTING = "starting"
     READY = "ready"
@@ -62,7 +61,7 @@ class Event(Enum):
 
 
 _LISTENS = (State.STARTING, State.READY, State.DISMISSED, State.STUCK)
-"""Its process and its channel are there."""
+"""States in which both its process and its channel exist."""
 
 NEXT = {
     (State.STARTING, Event.READY): State.READY,
@@ -81,19 +80,18 @@ NEXT = {
     (State.MUTE, Event.PROCESS_ENDED): State.GONE,
     (State.LEAVING, Event.PROCESS_ENDED): State.GONE,
 }
-"""The next state; what is not in here changes nothing."""
+"""The next state; an event that is not in here changes nothing."""
 
 
 class Template:
     """
-    One template process, its channel, and what it has been asked for.
+    A template process, its channel, and its requests.
 
-    :ivar orders: that it was given, and its successors get if it takes over.
+    :ivar orders: that it was given; its successors get them if it takes over.
     :ivar process: None until it is started.
-    :ivar served: it has forked a child that has been heard of.
-    :ivar deadline: until when it has to be ready, or to end.
-    :ivar requests: children that it was asked for and that have not been heard of,
-        by their tickets.
+    :ivar served: a child that it forked has come to life.
+    :ivar deadline: kills it if it is not ready, or has not ended, in time.
+    :ivar requests: children that were asked for and are not known to live, by their tickets.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -107,9 +105,9 @@ class Template:
 
     def happens(self, event: Event) -> bool:
         """
-        *event* has happened.
+        Change the state, as NEXT says.
 
-        :returns: whether it has another state now.
+        :returns: whether the state has changed.
         """
         then = NEXT.get((self.state, event), self.state)
         changed = then is not self.state
@@ -122,7 +120,7 @@ class Template:
         return None if self.process is None else self.process.pid
 
     def kill(self) -> None:
-        """SIGKILL, unless it has ended already."""
+        """Send SIGKILL, unless it has ended."""
         try:
             if self.process is not None:
                 self.process.signalProcess("KILL")

@@ -1,6 +1,6 @@
 """
-The templates of a service: the one that forks children, its successor while the handler is
-loaded anew, and those that are on their way out.
+The templates of a service: the one that forks children, its successor during a reload, and those
+that are ending.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from twisted_fork.wire.orders import Orders
 __all__ = ["Templates"]
 
 _LINGER = 5.0
-"""Seconds for a template that has been let go to end: it only has to be scheduled."""
+"""Seconds for a template to end when its channel is closed: it only has to be scheduled."""
 
 
 class Asking(Protocol):
-    """Who asks templates for children."""
+    """What is told by templates."""
 
     def answered(self, template: Template, message: messages.Message) -> object:
         """A template, or a child that it forked, has answered."""
 
     def unanswered(self, template: Template) -> object:
-        """What *template* was asked for, and is not answered, has not been done."""
+        """Requests that *template* has not answered were not carried out."""
 
     def renewed(self) -> object:
-        """Children to come are other than those that wait."""
+        """Children from now on differ from the spares that there are."""
 
     def changed(self) -> object:
-        """There may be a template now that can be asked."""
+        """A template may be ready for requests now."""
 
 
 class Templates:
     """
-    Starts them, replaces them, and lets them go.
+    Starts templates, replaces them, and ends them.
 
-    :param orders: for the first, and its successors until a reload.
-    :ivar current: the one that forks children, or is started to; None while there is none.
+    :param orders: for templates, until a reload has succeeded.
+    :ivar current: the one that forks children, or is started to; None if there is none.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class Templates:
         self._stopped: Deferred[None] | None = None
 
     def expects(self, ticket: int) -> bool:
-        """Whether one of them was asked for the child with this ticket, and may have forked it."""
+        """Whether a template was asked for the child with this ticket, and may have forked it."""
         return any(ticket in template.requests for template in self._all)
 
     def stuck(self, ticket: int, seconds: float) -> None:
         """
-        The child with this ticket has not come to life: its template is stopped, or the child
-        ended too early to be heard of.  Another template takes over.
+        The child with this ticket has not come to life: its template does not run, or the child
+        ended before it could say so.  Another template takes over.
         """
         for template in list(self._all):
             if ticket not in template.requests or not template.happens(Event.STUCK):
@@ -98,7 +98,7 @@ class Templates:
                 template.kill()
 
     def start(self) -> None:
-        """Start a template when there is none."""
+        """Start a template, if there is none."""
         if self.current is not None:
             return
         try:
@@ -116,7 +116,7 @@ class Templates:
         return over
 
     def reload_failed(self, reason: str | None, ending: Ending | None = None) -> None:
-        """Log why there is no successor; the one that there is goes on."""
+        """Log why there is no successor; the current template stays."""
         old = self.current
         self._journal.reload_failed(reason, ending, None if old is None else old.pid)
 
@@ -130,14 +130,14 @@ class Templates:
         return self._stopped
 
     def kill(self) -> None:
-        """End them now."""
+        """Kill all of them."""
         for template in self._all:
             template.kill()
 
     def _new(self, orders: Orders) -> Template:
         """
         :returns: the template, which is not ready yet.
-        :raises OSError: it cannot be started just now.
+        :raises OSError: it cannot be started now.
         """
         template = Template(orders)
         template.deadline = Later(self._reactor, partial(self._too_late, template))
@@ -156,14 +156,14 @@ class Templates:
             raise
         finally:
             theirs.close()
-        # whoever it starts while it imports its handler goes with it
+        # what it starts while it imports its handler ends with it
         template.process.ends_its_group = True
         self._all.add(template)
         template.deadline.arm(PATIENCE)
         return template
 
     def _give_streams(self, template: Template, data: bytes, descriptors: tuple[int, ...]) -> None:
-        """Its children's standard error is another from now on: spares have the old one."""
+        """Give a template's later children another standard error; spares have the old one."""
         template.channel.send(data, descriptors)
         self._asking.renewed()
 
@@ -185,11 +185,11 @@ class Templates:
         if template is self._candidate:
             self._take_over(template)
         else:
-            self._asking.renewed()  # spares of one that died keep its standard error open
+            self._asking.renewed()  # spares of a dead template keep its standard error open
         self._asking.changed()
 
     def _take_over(self, template: Template) -> None:
-        """*template* was started to replace the current one, and is ready."""
+        """*template* is the successor of the current one, and is ready."""
         old, self.current, self._candidate = self.current, template, None
         self._orders = template.orders
         self._replacement.cancel()
@@ -201,7 +201,7 @@ class Templates:
         self._reload_is_over(True)
 
     def _too_late(self, template: Template) -> None:
-        """*template* is not ready in its time, or does not end in its time."""
+        """*template* has not become ready, or has not ended, in time."""
         if template.state is not State.STARTING:
             self._journal.template_stays(template.pid, _LINGER)
             template.kill()
@@ -215,8 +215,8 @@ class Templates:
         self._dismiss(template)
 
     def _template_ended(self, template: Template, reason: Failure) -> None:
-        """A template process has ended and has been waited for; its channel may not
-        have, since a child that it forked just now holds it too."""
+        """A template process has been waited for.  Its channel may still be open, since a child
+        that it has just forked has it too."""
         template.happens(Event.PROCESS_ENDED)
         template.deadline.cancel()
         if template is self._candidate:
@@ -234,10 +234,9 @@ class Templates:
 
     def _replace(self, template: Template) -> float:
         """
-        Have another started: at once, if *template* has served, since whatever ended it, it
-        works; later and later, if it has not.
+        Have another one started: at once if *template* has served; otherwise with growing delays.
 
-        :returns: the seconds until then.
+        :returns: the delay in seconds.
         """
         if not template.served:
             return self._restart.failed()
@@ -253,8 +252,8 @@ class Templates:
             template.kill()
 
     def _let_go(self, template: Template) -> None:
-        """Neither *template* nor any child that it forked unheard of will say anything
-        any more: what it was asked for has not been done."""
+        """*template* and its channel have ended, so no child of it is unknown any more: requests
+        that are not answered were not carried out."""
         self._all.discard(template)
         self._asking.unanswered(template)
         if template.pid is not None:
@@ -263,8 +262,7 @@ class Templates:
         self._look_whether_stopped()
 
     def _dismiss(self, template: Template) -> None:
-        """Let *template* go, as soon as it has done what it was asked for; nothing can have
-        been asked of one that is not ready."""
+        """End *template* when it has answered its requests; one that is not ready has none."""
         starting = template.state is State.STARTING
         if template.requests:
             if template.state is not State.ENDED:

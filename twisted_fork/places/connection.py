@@ -1,5 +1,5 @@
 """
-An accepted connection, for as long as the reactor process holds its descriptor.
+An accepted connection, as long as the reactor process has its descriptor.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Connection:
     """
     A connection that has been accepted and not yet been taken by a child.
 
-    It is never read or written here.
+    The reactor process does not read or write it here.
 
-    :ivar descriptor: the socket's; -1 when it is closed here.
-    :ivar family: the socket's, AF_INET or its like.
-    :ivar address: the peer's, as inside.handlers.api.ConnectionInfo has it.
-    :ivar peer: who connected, as the log shows it.
-    :ivar is_tcp: it came over TCP, whoever a proxy says that it is from.
-    :ivar local: the address that was connected to, if a proxy has told; otherwise None.
-    :ivar source: whose connection it is: the peer's host, or the user of a Unix socket.
-    :ivar number: how many connections of the same source are alive, itself included.
-    :ivar counted: it is one of those that are alive, see sources.Sources.
-    :ivar extras: TLVs of the PROXY protocol's header, by their type.
+    :ivar descriptor: of the socket; -1 when it has been closed here.
+    :ivar family: the socket's, such as AF_INET.
+    :ivar address: the peer's, as in inside.handlers.api.ConnectionInfo.
+    :ivar peer: the peer, as the log shows it.
+    :ivar is_tcp: it came over TCP, whatever peer a proxy names.
+    :ivar local: the address that was connected to, if a proxy has told it; otherwise None.
+    :ivar source: whose connection it is: a host, a network, or the user of a Unix socket.
+    :ivar number: how many connections of the same source are alive, this one included.
+    :ivar counted: it is counted as alive; see sources.Sources.
+    :ivar extras: the TLVs of its PROXY header, by type; None without any.
     :ivar tries: how many children ended before they took it.
     """
 
@@ -68,7 +68,7 @@ class Connection:
         self.tries = 0
 
     def proxied(self, address: Any, local: Any, extras: dict[int, bytes]) -> None:
-        """A proxy has told who the peer really is: its address, which is not empty."""
+        """Use what a proxy has told: the peer's address, not empty; the local one; the TLVs."""
         self.address = address = plain(address)
         self.local = plain(local)
         self.extras = extras
@@ -83,15 +83,15 @@ class Connection:
         return marshal.dumps(details)
 
     def close(self) -> None:
-        """Close the reactor process's descriptor; closing twice does no harm."""
+        """Close the reactor process's descriptor; a second call does nothing."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
 
 def _one_word(path: str | bytes) -> str:
-    """The path of a Unix socket, or its abstract name, as the log shows it: whatever could
-    end the line, or the word, is escaped."""
+    """The path of a Unix socket, or its abstract name, as one word of the log: what could end
+    the line, or the word, is escaped."""
     text = os.fsdecode(path)
     if text[:1] == "\0":
         text = "@" + text[1:]
@@ -100,9 +100,11 @@ def _one_word(path: str | bytes) -> str:
 
 def names(descriptor: int, address: Any) -> tuple[str, str]:
     """
-    The peer as the log shows it: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a
-    Unix socket, whose peers mostly have no address, ``unix:uid=0,pid=1``; and who is behind it:
-    a host, or for a Unix socket the user that the kernel names.
+    Make the peer's name for the log, and the name of its source, from its address.
+
+    :returns: the peer: ``192.0.2.1:5000``, ``[2001:db8::7]:5000``, or for a Unix socket, whose
+        peers mostly have no address, ``unix:uid=0,pid=1``; and the host, or for a Unix socket
+        the user, as SO_PEERCRED tells it.
     """
     if isinstance(address, tuple):
         host, port = address[:2]

@@ -1,6 +1,6 @@
 """
-Places: which connections there are, and which wait; who comes in, and the one door by which a
-connection leaves that nobody has served.
+Places for connections: how many are taken, which connections wait, and how a connection that is
+not served is closed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class Counts(Protocol):
     """How many children there are."""
 
     busy: int
-    """They serve a connection, or have been given one, or are to be made for one."""
+    """Those that serve a connection, have been given one, or are ordered for one."""
 
 
 class Places:
     """
     Places for connections: as many as there may be children.
 
-    :param children: how many there are.
-    :param room: is called when there is room for a connection after may_accept said no,
-        or has not been asked.
-    :ivar can_place: is asked whether a child could be given one more connection now.
+    :param children: how many children there are.
+    :param room: is called when there is room again, if *wanted* is set.
+    :ivar can_place: returns whether a child could be given one more connection now.
     :ivar waiting: connections that no child could be given yet.
-    :ivar refuses: whoever comes when all places are taken is refused.
-    :ivar sources: whose connections are alive.
-    :ivar wanted: somebody may have been kept out: there is to be told when there is room.
+    :ivar refuses: connections are refused when all places are taken (--when-full).
+    :ivar sources: counts the connections that are alive.
+    :ivar wanted: *room* has to be called when there is room: may_accept found none, or has
+        not been called yet.
     :ivar closed: nothing is accepted any more.
     """
 
@@ -68,7 +68,7 @@ class Places:
         self._banner = os.fsencode(settings.banner_refused or "")
 
     def may_accept(self) -> bool:
-        """Whether to accept one more connection: there is room, or it is to be refused."""
+        """Whether to accept one more connection, be it to refuse it; if not, set *wanted*."""
         busy = self._children.busy + len(self._reserved)
         look = policy.Look(busy, len(self.waiting), self.can_place(), self.closed)
         if policy.may_accept(self._settings, look):
@@ -78,60 +78,60 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """How many there are that no other connection can have."""
+        """How many places are taken."""
         return self._children.busy + len(self._reserved)
 
     def is_full(self) -> bool:
-        """Whether as many connections are being served as may be."""
+        """Whether all places are taken; never when closed."""
         return self.taken >= self._settings.max_children and not self.closed
 
     def let_in(self) -> None:
-        """Something has changed, and somebody was kept out: perhaps there is room now."""
+        """Call *room*, if there is room now."""
         if not self.closed and self.may_accept():
             self._room()
-            self.wanted = False  # not before: if that raised, they are still to be let in
+            self.wanted = False  # not before: if room raises, it has to be called again
 
     def reserve(self, connection: Connection) -> None:
-        """Keep a place for *connection*, which is not ready to be served."""
+        """Keep a place for *connection*, which cannot be served yet."""
         self._reserved.add(connection)
 
     def unreserve(self, connection: Connection) -> None:
-        """Keep none for it any more."""
+        """Give up the place that is kept for *connection*, if there is one."""
         self._reserved.discard(connection)
 
     def refuse(self, connection: Connection, reason: str) -> None:
-        """*connection* is not to be served, and is over."""
+        """Close *connection*, which was not admitted, with the banner and a line in the log."""
         self._refusals.refused(connection.source, connection.peer, reason)
         if self._banner:
             _say_goodbye(connection, self._banner)
         self.release(connection)
 
     def give_up(self, connection: Connection, reason: str) -> None:
-        """*connection* was to be served, and could not be: it is over."""
+        """Close *connection*, which was admitted but not served, with a line in the log."""
         self._journal.given_up(connection.peer, reason)
         self.release(connection)
 
     def release(self, connection: Connection) -> None:
-        """*connection* is over: closed here, and not counted any more.  Twice does no harm."""
+        """Close *connection* here, and count it no more.  A second call does nothing."""
         if connection.descriptor >= 0:
             connection.close()
         if connection.counted:
             self.sources.ended(connection)
 
     def forget(self, connection: Connection) -> None:
-        """Something went wrong about *connection*, wherever it was."""
+        """Remove *connection* from all that this object has, and close it."""
         self._reserved.discard(connection)
         if connection in self.waiting:
             self.waiting.remove(connection)
         self.release(connection)
 
     def close(self) -> None:
-        """Tell at once what there is still to tell of refusals."""
+        """Log the refusals that have been counted, at once."""
         self._refusals.close()
 
 
 def _say_goodbye(connection: Connection, banner: bytes) -> None:
-    """Send *banner*, if the kernel takes it at once."""
+    """Send as much of *banner* as the kernel takes at once, and end this side."""
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, connection.descriptor)
     try:
         socket.send(banner, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)

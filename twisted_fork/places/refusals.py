@@ -1,5 +1,5 @@
 """
-The log of refusals: at most one line about each source in any second, however many come.
+The log of refusals: at most one line in a second about each source.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _PAUSE = 1.0
 
 _MOST_SOURCES = 100
 """Sources that have lines of their own within a second: a flood from a million addresses
-shall not fill the disk."""
+must not fill the disk."""
 
 _OTHERS = "others"
-"""Who has no line of its own."""
+"""The name for all further sources."""
 
 
 class Refusals:
     """
-    Refusals on their way into the log.
+    Writes refusals to the log.
 
-    Theory of operation.  A source that a line was written about is remembered until there
-    may be another, and its refusals are only counted until then.  If there were any, one
-    line tells them and the source is remembered anew; if there were none it is forgotten.
-    Since all pauses are of the same length, sources are due in the order in which they are
-    remembered, and one delayed call, for the first, is enough.
+    A source is remembered for a second after each line about it.  Its refusals in that time
+    are counted.  Then, if there were any, one line reports them, and the source is remembered
+    for another second; if not, it is forgotten.  All these times are equally long, so sources
+    are due in the order in which they were remembered: one delayed call, for the first, is
+    enough.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal) -> None:
@@ -40,7 +40,7 @@ class Refusals:
         self._sources: dict[str, _Source] = {}
 
     def refused(self, source: str, peer: str, reason: str) -> None:
-        """A connection of *source* has been refused."""
+        """Log, or count, a refused connection of *source*."""
         if source not in self._sources and len(self._sources) >= _MOST_SOURCES:
             source = _OTHERS
         if source in self._sources or source == _OTHERS:
@@ -52,7 +52,7 @@ class Refusals:
         self._later.arm(_PAUSE)
 
     def close(self) -> None:
-        """Tell at once what there is still to tell."""
+        """Log at once what has been counted, and forget all sources."""
         self._later.cancel()
         for name, source in self._sources.items():
             if source.more:
@@ -60,12 +60,12 @@ class Refusals:
         self._sources.clear()
 
     def _remember(self, name: str) -> _Source:
-        """There may be no line about *name* for a while."""
+        """Write no line about *name* for a second."""
         source = self._sources[name] = _Source(self._clock.seconds() + _PAUSE)
         return source
 
     def _go_on(self) -> None:
-        """The first source is due, and perhaps more."""
+        """The first source is due, and perhaps others."""
         now = self._clock.seconds()
         for name, source in list(self._sources.items()):
             if source.due > now:
@@ -81,10 +81,10 @@ class Refusals:
 
 class _Source:
     """
-    What there is to tell of a source.
+    What is known of a source.
 
-    :ivar due: when there may be a line about it (seconds).
-    :ivar more: refusals that no line has told yet.
+    :ivar due: when there may be a line about it (seconds of the clock).
+    :ivar more: refusals that are in no line yet.
     :ivar reason: of the latest of them.
     """
 
@@ -96,6 +96,6 @@ class _Source:
         self.reason = ""
 
     def count(self, reason: str) -> None:
-        """One more, for *reason*."""
+        """Count one more, refused for *reason*."""
         self.more += 1
         self.reason = reason

@@ -1,9 +1,9 @@
 """
-What is remembered of sources: how many of their connections are alive, how fast new
-ones come, and whether they are in disgrace.
+What is remembered of sources: how many of their connections are alive, how fast they connect, and
+whether they are refused as a penalty.
 
-What is remembered is bounded: the first by the connections that are alive, the others
-by MOST_REMEMBERED, after which those that were heard of longest ago are forgotten.
+All of it is bounded: the first by the connections that are alive, the others by MOST_REMEMBERED
+sources each.  Beyond that, the least recently seen source is forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 __all__ = ["MOST_REMEMBERED", "Penalties", "Rate", "Sources"]
 
 MOST_REMEMBERED = 100_000
-"""Sources: some 40 MB at most, of IPv6."""
+"""Sources; with IPv6 addresses they take some 40 MB at most."""
 
 _MOST_DOUBLINGS = 5
 """A penalty grows up to 32-fold."""
@@ -22,9 +22,9 @@ _MOST_DOUBLINGS = 5
 
 class Counted(Protocol):
     """
-    A connection, here.
+    What Sources needs of a connection.
 
-    :ivar counted: it is one of those that are alive; only Sources changes it.
+    :ivar counted: it is counted as alive; only Sources sets it.
     """
 
     source: str
@@ -32,7 +32,7 @@ class Counted(Protocol):
 
 
 class Sources:
-    """Counts connections by source."""
+    """Counts the connections of each source that are alive."""
 
     def __init__(self) -> None:
         self._alive: dict[str, int] = {}
@@ -43,9 +43,9 @@ class Sources:
 
     def began(self, connection: Counted) -> int:
         """
-        A connection has been accepted.
+        Count a connection that has been accepted.
 
-        :returns: how many of its source are alive now.
+        :returns: how many connections of its source are alive now.
         """
         alive = self._alive.get(connection.source, 0) + 1
         self._alive[connection.source] = alive
@@ -53,7 +53,7 @@ class Sources:
         return alive
 
     def ended(self, connection: Counted) -> None:
-        """A connection is over; if it is not counted, nothing happens."""
+        """A connection is over; does nothing if it is not counted."""
         if not connection.counted:
             return
         alive = self._alive[connection.source] - 1
@@ -78,7 +78,7 @@ class Rate:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def admits(self, source: str, now: float) -> bool:
-        """Take a token of *source*, if there is one at *now* (seconds)."""
+        """Take a token of *source*, if there is one at *now* (seconds); returns whether."""
         self._forget(now)
         tokens, since = self._buckets.pop(source, (float(self._most), now))
         tokens = min(self._most, tokens + (now - since) * self._most / self._seconds)
@@ -87,7 +87,7 @@ class Rate:
         return admitted
 
     def _forget(self, now: float) -> None:
-        """Buckets that are full again say nothing; those heard of longest ago come first."""
+        """Remove buckets that are full again, and the oldest if there are too many."""
         while self._buckets:
             source = next(iter(self._buckets))
             full = now - self._buckets[source][1] >= self._seconds
@@ -101,8 +101,10 @@ class Rate:
 
 class Penalties:
     """
-    Sources that are refused for a time, because of what their children came to; each
-    offence doubles it, up to 32-fold, until they have behaved for that long.
+    Sources that are refused for a time, because a signal or a limit ended their children.
+
+    Each offence doubles the penalty, up to 32-fold.  After a time without offence, as long as
+    the longest penalty, it begins with the first one again.
 
     :param seconds: of the first penalty.
     """
@@ -114,9 +116,9 @@ class Penalties:
 
     def offended(self, source: str, now: float) -> float:
         """
-        A child of *source* has come to grief.
+        A signal or a limit has ended a child of *source*.
 
-        :returns: for how many seconds it is refused.
+        :returns: for how many seconds *source* is refused.
         """
         self._forget(now)
         count, until = self._offences.pop(source, (0, now))
@@ -127,7 +129,7 @@ class Penalties:
         return penalty
 
     def left(self, source: str, now: float) -> float:
-        """For how many seconds *source* is still refused; 0 if it is not."""
+        """For how many more seconds *source* is refused; 0 if it is not."""
         _, until = self._offences.get(source, (0, now))
         return max(0.0, until - now)
 

@@ -1,5 +1,4 @@
 """
-Children: each in its state, which one a connection is given to, and what becomes of them, until
-they have been waited for.  Where they come from is not known here, but for what launcher.py
-says.  Uses places and kernel.
+Children: the state of each, which one a connection is given to, and what is done when they end.
+How children are made is hidden behind the interface in launcher.py.  Uses places and kernel.
 """

@@ -1,21 +1,19 @@
 """
 A child as the reactor process sees it: one object, one state.
 
-Theory of operation.  A child is ORDERED from the launcher to be a spare, or BEARING,
-ordered for a connection that waits for it.  When it lives and has nothing to do it is
-IDLE: a spare.  A connection that is sent to it makes it GIVEN, and the reactor process
-keeps its own descriptor of the connection until the child says that it has taken it;
-only then can the connection not be lost any more, and the child is SERVING.  Where it could
-not be sent, the kernel being full, the child is IDLE as before.  A forked
-child takes the connection that it was ordered for in the same moment that it comes to
-life; a spawned one is sent it then.  A child that is ready again is IDLE, or, told that
-no more will come, LEAVING.  One whose time is over is OVERDUE, and is being ended whatever it
-says; one that was idle and has closed its channel is BROKEN: it is killed, and nobody counts on
-it.  LEAVING is also one that was given up because something went wrong here:
-whatever it had, it has lost, and it is killed.  The kernel, and nobody else, says that it
-has ENDED.
+A child is ORDERED from the launcher to be a spare, or BEARING: ordered for a connection that
+waits for it.  A child that lives and has nothing to do is IDLE, a spare.  When a connection is
+sent to it, it is GIVEN.  The reactor process keeps its own descriptor until the child says that
+it has taken the connection: from then on the connection cannot get lost, and the child is
+SERVING.  If the connection could not be sent, because the kernel's queues are full, the child is
+IDLE again.  A forked child takes the connection that it was ordered for when it comes to life; a
+spawned one is sent it then.  A child that is ready again is IDLE, or LEAVING if it is dismissed.
+A child that has reached a time limit is OVERDUE: it is being ended, whatever it says.  An idle
+child that has closed its channel is BROKEN: it is killed and not counted.  A child that was given
+up, because of a fault in the reactor process, is LEAVING too: its connection is closed, and it is
+killed.  Only the kernel says that a child has ENDED.
 
-NEXT is all of it.  Whatever is not in the table is a breach by the child.
+NEXT has all transitions.  Anything that is not in it is a breach of the protocol by the child.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ __all__ = ["NEXT", "Breach", "Child", "ChildProtocol", "Event", "State"]
 
 
 class State(Enum):
-    """Where a child is in its life."""
+    """The state of a child."""
 
     ORDERED = "ordered"
     BEARING = "bearing"
@@ -86,35 +84,35 @@ NEXT: dict[tuple[State, Event], State] = {
 
 
 class Breach(Exception):
-    """A child said what it cannot have meant in its state."""
+    """A child said something that is not possible in its state."""
 
 
 class ChildProtocol(ProcessProtocol):
     """
-    The ProcessProtocol of a child: override what you want to know.
+    The ProcessProtocol of a child: override the methods that you need.
 
-    Everything is called in the reactor process.  ``makeConnection`` comes when the
-    child lives, ``processEnded`` (ProcessDone or ProcessTerminated) when it has been
+    All methods are called in the reactor process: ``makeConnection`` when the child lives;
+    ``processExited`` and ``processEnded`` (ProcessDone or ProcessTerminated) when it has been
     waited for.
     """
 
     @classmethod
     def listens(cls) -> bool:
-        """Whether messages of handlers matter: message_received is overridden."""
+        """Whether the service wants messages of handlers: message_received is overridden."""
         return cls.message_received is not ChildProtocol.message_received
 
     def connection_taken(self, peer: str) -> None:
-        """The child has taken the connection from *peer* and serves it."""
+        """The child has taken the connection from *peer*, as the log shows it, and serves it."""
 
     def message_received(self, message: bytes) -> None:
-        """The handler has sent *message*; it came from the child, who may be hostile."""
+        """The handler has sent *message*; do not trust it, the child may be hostile."""
 
 
 class Limiting(Protocol):
     """
     The time limits of a connection; see deadlines.Deadline.
 
-    :ivar limit: the one that has been reached; None if none has.
+    :ivar limit: the option of the limit that was reached; None if none was.
     """
 
     limit: str | None
@@ -127,22 +125,22 @@ class Child:
     """
     A child, from when it is ordered until it has been waited for.
 
-    :ivar ticket: which child, among all that this service ever orders.
-    :ivar state: changes only through Pool.
-    :ivar generation: how often the handler had been loaded anew when it was ordered.
+    :ivar ticket: its number, unique in this service.
+    :ivar state: is changed only by Roster.
+    :ivar generation: of the children when it was ordered; see Pool.renew.
     :ivar left: connections that it may still be given.
-    :ivar since: seconds of the clock when it was ordered, or given what it has.
+    :ivar since: when it was ordered, given its connection, became idle or was dismissed (seconds
+        of the clock).
     :ivar process: its transport; None until it lives.
-    :ivar pid: of that; None until it lives.  Known without it, it is for Pool.fault alone.
-    :ivar peer: of the connection that it has or had last; empty before the first.
-    :ivar source: whose connection that is or was.
-    :ivar connection: the one that it was given or ordered for, until that is over.
+    :ivar pid: None until it lives.  It is set before *process*, so that Pool.fault can kill it.
+    :ivar peer: of its connection, or of its last one; empty before the first.
+    :ivar source: of that connection.
+    :ivar connection: that it was given or ordered for, until it is over.
     :ivar deadline: of its connection; None if there are no time limits.
-    :ivar traffic: what the kernel can be asked of the connection that it serves; None if there
-        are no time limits, or it is not TCP.
-    :ivar amount: bytes received and sent when a time limit came; None if none has, or nobody
-        knows.
-    :ivar channel: None if it has none, or none any more.
+    :ivar traffic: of the connection that it serves; None without time limits, or if it is not TCP.
+    :ivar amount: bytes received and sent when a time limit was reached; None if none was, or if
+        the kernel did not tell.
+    :ivar channel: None if it has none, or it is closed.
     """
 
     __slots__ = (
@@ -181,18 +179,18 @@ class Child:
         self.amount: tuple[int, int] | None = None
 
     def lives(self, process: ForkedProcess) -> None:
-        """It has a process, hence a pid, which it keeps when the process has ended."""
+        """It has a process.  The pid is kept when that has ended."""
         self.process = process
         self.pid = process.pid
 
     def given(self, connection: Connection) -> None:
-        """It is to serve *connection*."""
+        """It is given *connection*."""
         self.connection = connection
         self.peer = connection.peer
         self.source = connection.source
 
     def over(self) -> None:
-        """Its connection is over: no time limit applies any more, and nothing is counted."""
+        """Its connection is over: cancel the time limits, forget what was counted."""
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
@@ -200,7 +198,7 @@ class Child:
         self.amount = None
 
     def kill(self) -> None:
-        """SIGKILL, if it lives."""
+        """Send SIGKILL, if it lives."""
         self.signal("KILL")
 
     def signal(self, name: str) -> None:
@@ -212,7 +210,7 @@ class Child:
                 pass
 
     def close_channel(self) -> None:
-        """The child sees that nothing more will come."""
+        """Close the channel, which tells the child that nothing more will come."""
         if self.channel is not None:
             self.channel.close()
             self.channel = None

@@ -1,6 +1,6 @@
 """
-The children of a service, and what is done with one of them: it becomes idle, is dismissed,
-given up, forgotten.
+The children of a service, and what is done with one of them: it becomes idle, is dismissed, given
+up or forgotten.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Children"]
 
 class Children(Roster):
     """
-    Children of a launcher.
+    The children that a launcher makes.
 
-    :ivar generation: of those that are ordered from now on.  One of an older generation goes
-        as soon as it is idle.
-    :ivar watchdog: looks for those that do not go on.
+    :ivar generation: of those that are ordered from now on.  One of an older generation is
+        dismissed when it becomes idle.
+    :ivar stuck: looks for children that do not go on.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal, launcher: Launcher) -> None:
@@ -36,7 +36,7 @@ class Children(Roster):
         self._launcher = launcher
 
     def becomes_idle(self, child: Child, event: Event) -> None:
-        """*event* leaves *child* without a connection: it waits for the next, or goes."""
+        """After *event*, *child* has no connection: it waits for another, or is dismissed."""
         self.move(child, event)
         child.since = self._clock.seconds()
         if child.generation != self.generation:
@@ -45,7 +45,7 @@ class Children(Roster):
             self.loses_channel(child)
 
     def loses_channel(self, child: Child) -> None:
-        """*child* has closed its channel: nothing can be given to it any more."""
+        """*child* has closed its channel: it cannot be given anything, and is killed."""
         if child.state is State.IDLE:
             self.move(child, Event.LOST)
             child.kill()
@@ -53,14 +53,14 @@ class Children(Roster):
             child.kill()
 
     def dismiss(self, child: Child) -> None:
-        """Let *child* go, which serves nothing."""
+        """Tell *child*, which has no connection, to end."""
         self.move(child, Event.DISMISSED)
         child.close_channel()
         child.since = self._clock.seconds()
         self.watchdog.watch()
 
     def give_up(self, child: Child) -> None:
-        """Whatever state *child* is in: kill it, and forget it if it will not be heard of."""
+        """Kill *child*, whatever its state; remove it at once if no news of it can come."""
         child.over()
         child.close_channel()
         process = child.process
@@ -75,6 +75,6 @@ class Children(Roster):
         self.watchdog.watch()
 
     def forget(self, child: Child) -> None:
-        """*child* has ended, or never was."""
+        """Remove *child*, which has ended or was never made."""
         self.remove(child)
         child.close_channel()

@@ -1,7 +1,7 @@
 """
-Time limits on connections: how long they may last, and how long nothing may happen.
+Time limits on connections: how long one may last, and how long it may be idle.
 
-Both end the whole process group of the child, programs and their children too.
+A limit ends the child's whole process group, with the processes that it has started.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from twisted_fork.wire import messages
 __all__ = ["Deadline", "end_group", "limit_of"]
 
 _LIMITS: dict[int | None, str] = {signal.SIGXCPU: "cpu-seconds", signal.SIGXFSZ: "file-size"}
-"""Limits whose excess the kernel answers with a signal of its own: setrlimit(2)."""
+"""Limits that the kernel enforces with a signal of its own: setrlimit(2)."""
 
 
 class Deadline:
     """
     The time limits of one connection.
 
-    :param overdue: is called with the child when its time is over.
-    :param session: seconds that it may last; None for ever.
-    :param idle: seconds that nothing may be received or sent; None for ever.
+    :param overdue: is called with the child when a limit is reached.
+    :param session: most seconds that the connection may last; None: no limit.
+    :param idle: most seconds in which nothing is received or sent; None: no limit.
     :param grace: seconds between SIGTERM and SIGKILL.
+    :ivar limit: the option of the limit that was reached; None if none was.
     """
 
     def __init__(
@@ -57,26 +58,26 @@ class Deadline:
         self.limit: str | None = None
 
     def begin(self) -> None:
-        """The time runs from now on."""
+        """Start to measure the time."""
         if self._session is not None:
             self._session_over.arm(self._session)
         if self._idle is not None and self._child.traffic is not None:
             self._look.arm(self._idle)
 
     def cancel(self) -> None:
-        """The connection is over."""
+        """The connection is over: do nothing more."""
         for later in (self._session_over, self._look, self._kill):
             later.cancel()
 
     def _look_whether_idle(self) -> None:
-        """A child whose connection is gone has as much time again: who goes on without one
-        keeps a place."""
+        """A child whose connection the kernel does not know any more gets the same time once more:
+        without a connection it still takes a place."""
         assert self._child.traffic is not None
         assert self._idle is not None
         try:
             idle = self._child.traffic.idle()
         except OSError:
-            left = self._idle  # perhaps the kernel tells then
+            left = self._idle  # the kernel may tell next time
         else:
             if idle is None:
                 left = 0.0 if self._gone else self._idle
@@ -93,7 +94,7 @@ class Deadline:
         if self.limit is None:
             if self._child.traffic is not None:
                 self._child.amount = self._child.traffic.amount()
-            # all of it is done again if something raises
+            # if something raises, all of it is done again
             self._kill.arm(self._grace)
             end_group(self._child, signal.SIGTERM)
             self._journal.limit_reached(self._child.peer, self._child.pid, limit)
@@ -106,10 +107,10 @@ class Deadline:
 
 def end_group(child: Child, number: signal.Signals) -> None:
     """
-    Send a signal to the child's process group, and to the child itself where it is not in
-    it: in the instant before it leads one, or when it has left it for another.  SIGKILL is
-    sent to it in any case, since it may leave just now.  Whoever of the group is left when
-    the child has ended is killed.
+    Send a signal to the child's process group; also to the child itself if it is not in that
+    group: it does not lead one yet, or has joined another.  SIGKILL is always sent to both,
+    since it may leave the group just now.  When the child has ended, what is left of its group
+    is killed.
     """
     if child.process is None or child.pid is None:
         return
@@ -125,9 +126,11 @@ def end_group(child: Child, number: signal.Signals) -> None:
 
 def limit_of(child: Child, ending: Ending, settings: Settings) -> str | None:
     """
-    Which limit has ended *child*; None if none has.
+    Find the limit that has ended *child*.
 
-    What a child says with its exit status is believed where there is such a limit.
+    The exit statuses that mean a limit are trusted only if that limit is set.
+
+    :returns: the option; None if no limit has ended it.
     """
     if child.deadline is not None and child.deadline.limit is not None:
         return child.deadline.limit
@@ -141,7 +144,7 @@ def limit_of(child: Child, ending: Ending, settings: Settings) -> str | None:
 
 
 def _used_up(child: Child, cpu_seconds: int | None) -> bool:
-    """Whether it had its CPU time: one that ignores SIGXCPU is killed a second later."""
+    """Whether it had used its CPU time: SIGKILL comes a second after an ignored SIGXCPU."""
     usage = None if child.process is None else child.process.usage
     if cpu_seconds is None or usage is None:
         return False

@@ -1,6 +1,6 @@
 """
-Draining: from "stop" to the last child, by way of SIGTERM and SIGKILL where they are needed,
-and to an end whatever happens.
+Draining: from the stop to the end of the last child, with SIGTERM and SIGKILL where they are
+needed.  It ends, whatever happens.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from twisted_fork.timers import Later
 __all__ = ["Drain"]
 
 _REPORT = 10.0
-"""Seconds between lines that say how many children are left."""
+"""Seconds between two log lines about how many children still serve."""
 
 _PATIENCE = 0.45
-"""Seconds after SIGKILL, twice, in which at least one child has to end; if none does, the kernel
-holds them, or something went wrong here, and nobody is waited for any more.  Twice, since time
-may pass while nobody looks at children."""
+"""Seconds after SIGKILL in which at least one child has to end.  If none has ended in two such
+periods, the rest is not waited for: the kernel holds them, or there is a fault here.  Two periods,
+because time may pass in which the ends of children are not looked at."""
 
 
 class Drain:
     """
-    Stops a pool: busy children get *grace* seconds to finish in, then SIGTERM, and after
-    as long again SIGKILL.
+    Stops a pool: busy children get *grace* seconds to finish, then SIGTERM, and after *grace*
+    more seconds SIGKILL.
     """
 
     def __init__(self, reactor: Any, pool: Pool, journal: Journal, grace: float) -> None:
@@ -48,11 +48,11 @@ class Drain:
         """
         Begin.
 
-        :returns: fires when the last child has been waited for, or when nothing more can
-            be done about those that are left.
+        :returns: a Deferred that fires when the last child has been waited for, or when those that
+            are left cannot be ended.
         """
         empty = None
-        for _ in range(2):  # what raises is told, and done once more
+        for _ in range(2):  # if it raises, that is logged, and it is tried once more
             try:
                 empty = self._pool.stop()
                 break
@@ -69,7 +69,7 @@ class Drain:
         return self._over
 
     def hurry(self) -> None:
-        """Do not wait for the grace to pass."""
+        """Do not wait for the rest of the grace: do the next step now."""
         if self._step.armed:
             self._step.cancel()
             self._next_step()

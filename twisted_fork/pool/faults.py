@@ -1,6 +1,6 @@
 """
-Faults: whatever raises, expected or not, costs the connection that it is about, and the child
-that has it; never the service.
+Faults: an unexpected exception costs the connection that it is about, and the child that has it;
+never the service.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["Faults"]
 
 class Faults:
     """
-    Deals with what was raised, while that is being handled.
+    Closes and kills what an exception was about, while the exception is being handled.
 
-    :param repair: is called after each: what was interrupted is to be done.
+    :param repair: is called after each, to finish what was interrupted.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Faults:
         self._repair = repair
 
     def fault(self, child: Child) -> None:
-        """It costs *child*, and the connection that it has."""
+        """Log the exception; kill *child*, and close the connection that it has."""
         self._journal.fault(child.peer, child.pid)
         self.write_off(child)
 
     def abandon(self, connection: Connection) -> None:
-        """It costs *connection*, and the child that has it, if there is one."""
+        """Log the exception; close *connection*, and kill the child that has it, if any."""
         self._journal.fault(connection.peer)
         for child in self._children:
             if child.connection is connection:
@@ -53,21 +53,20 @@ class Faults:
         self._repair()
 
     def write_off(self, child: Child) -> None:
-        """*child* is of no use any more: it is killed, and its connection closed."""
+        """Kill *child*, and close its connection."""
         connection, child.connection = child.connection, None
         self._children.give_up(child)
         if connection is not None:
             self._places.release(connection)
         self._repair()
 
-    # What is done with many children, of whom one that raises must not spare the others
+    # What is done with many children: an exception about one does not stop it
 
     def signal(self, name: str) -> int:
         """
-        Send a signal, such as ``TERM``, to the process group of every child that has not
-        ended.
+        Send a signal, such as ``TERM``, to the process group of every child that has not ended.
 
-        :returns: how many these are.
+        :returns: how many children have not ended.
         """
         number = signal.Signals[f"SIG{name}"]
         for child in list(self._children):
@@ -78,7 +77,7 @@ class Faults:
         return len(self._children)
 
     def dismiss_idle(self) -> None:
-        """Let all go that wait."""
+        """Dismiss all idle children."""
         for child in self._children.longest_idle(self._children.idle):
             try:
                 self._children.dismiss(child)

@@ -1,5 +1,5 @@
 """
-What the pool asks of a launcher, whichever it is, and what that tells the pool.
+The interface between the pool and a launcher: what the pool asks for, and what it is told.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Impossible", "Launcher", "Owner"]
 
 
 class Impossible(Exception):
-    """A child for a connection cannot be made, now or later; the message says why."""
+    """A child for this connection cannot be made, now or later; the message says why."""
 
 
 class Owner(Protocol):
-    """What a launcher tells the pool; see Pool."""
+    """What a launcher calls; see Pool."""
 
     def alive(self, child: Child, took: bool = False) -> None: ...
 
@@ -46,7 +46,7 @@ class Owner(Protocol):
 
 class Launcher(Protocol):
     """
-    How children come to be.  It tells the pool what becomes of each.
+    Makes children, and tells the pool what happens to each.
 
     :ivar has_spares: it can make children that wait for a connection.
     """
@@ -54,44 +54,43 @@ class Launcher(Protocol):
     has_spares: bool
 
     def start(self, pool: Owner) -> None:
-        """Get ready; from then on call the pool."""
+        """Get ready; from then on *pool* is called."""
 
     def ready(self) -> bool:
-        """Whether another child may be ordered just now."""
+        """Whether another child may be ordered now."""
 
     def launch(self, child: Child) -> None:
         """
-        Order a child, with its connection if it has been given one.
+        Order a child, with its connection if it has one.
 
-        :raises OSError: it cannot be ordered just now.
-        :raises Impossible: nor will it be later.
+        :raises OSError: it cannot be ordered now.
+        :raises Impossible: it can never be ordered.
         """
 
     def expects(self, child: Child) -> bool:
-        """Whether *child* has been ordered, and may come to life without having been heard of."""
+        """Whether *child* has been ordered and may still come to life."""
 
     def stuck(self, child: Child, seconds: float) -> None:
-        """An ordered child has not come to life for so long: do something."""
+        """*child* was ordered *seconds* ago and does not live yet: act, if that is too long."""
 
     def reload(self, orders: Orders) -> Deferred[bool]:
         """
-        Use *orders*, and what is on the disk now, for the children to come; never called
-        again before that is over.
+        Use *orders*, and the handler as it is on the disk now, for children from now on.  Call it
+        again only when it is over.
 
-        :returns: fires when that is over, which it is when the launcher has been stopped; with
-            whether it went well.
+        :returns: a Deferred that fires with whether it succeeded; with False if the launcher is
+            stopped before.
         """
 
     def reload_failed(self, reason: str) -> object:
-        """Log that there is nothing to reload with, and what goes on."""
+        """Log that a reload has failed, before a launcher could try it."""
 
     def stop(self) -> Deferred[None]:
         """
-        No more children will be ordered: do what was ordered, then end whatever was
-        needed for that.
+        Finish what was ordered; then end all processes but the children.  Order nothing more.
 
-        :returns: fires when it has ended.
+        :returns: a Deferred that fires when they have ended.
         """
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill these processes now."""

@@ -1,6 +1,6 @@
 """
-Placement: which child a connection is given to, and how; a connection whose child has failed
-it is given to another.
+Placement: which child a connection is given to, and how.  If a child fails to take a connection,
+another one gets it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from twisted_fork.wire import messages
 __all__ = ["Placement"]
 
 _MOST_TRIES = 3
-"""Children that may end before taking a connection until it is given up: if it is
-the connection that kills them, it shall not go on for ever."""
+"""Children that may end before they take a connection, until it is refused: perhaps the
+connection itself ends them."""
 
 _FULL = (errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM)
-"""What sendmsg(2) says where nothing can be sent to anybody just now; see unix(7) about
-descriptors that are on their way."""
+"""Errors of sendmsg(2) that concern all channels; see unix(7) about descriptors in flight."""
 
 
 class Placement:
@@ -38,10 +37,10 @@ class Placement:
     Gives connections to children.
 
     :param protocol: the class of the children's ProcessProtocols.
-    :param settle: is called when it can be tried again.
-    :ivar launches: the spell in which no child can be made, if there is one.
-    :ivar sends: likewise, in which nothing can be sent.
-    :ivar placing: those who wait are being placed.
+    :param settle: is called when something that failed can be tried again.
+    :ivar launches: the spell in which no child can be made.
+    :ivar sends: the spell in which no connection can be sent.
+    :ivar placing: connections that waited are being placed.
     """
 
     def __init__(
@@ -70,15 +69,15 @@ class Placement:
         self._failed = 0.0
 
     def can_launch(self) -> bool:
-        """Whether another child may be ordered just now."""
+        """Whether another child may be ordered now."""
         return not self.launches.armed and self._launcher.ready()
 
     def can_place(self) -> bool:
-        """Whether a child waits that can be sent a connection, or another may be ordered."""
+        """Whether a child is idle and can be sent a connection, or another may be ordered."""
         return (self._children.idle > 0 and not self.sends.armed) or self.can_launch()
 
     def place(self, connection: Connection) -> None:
-        """Give a connection to a child; if that is not possible just now, it waits."""
+        """Give a connection to a child, or let it wait until that is possible."""
         child = None if self.sends.armed else self._children.latest_idle()
         if child is not None:
             try:
@@ -95,9 +94,9 @@ class Placement:
 
     def place_waiting(self) -> bool:
         """
-        Give to children what waits.
+        Give the connections that wait to children.
 
-        :returns: whether nothing waits any more.
+        :returns: whether none waits any more.
         """
         waiting = self._places.waiting
         self.placing = True
@@ -117,7 +116,7 @@ class Placement:
             self._faults.abandon(connection)
 
     def launch(self, connection: Connection | None) -> None:
-        """Order a child, for a connection or as a spare."""
+        """Order a child, for a connection or (None) as a spare."""
         child = self._children.new(
             self._protocol(),
             self._clock.seconds(),
@@ -144,9 +143,9 @@ class Placement:
 
     def send(self, child: Child, connection: Connection) -> None:
         """
-        Send *connection* to the child that was given it.  Where that fails the child
-        is killed, and the connection goes to another as soon as it has ended; but where
-        nothing can be sent to anybody, it is not the child's fault, and both wait.
+        Send *connection* to the child that was given it.  If that fails, the child is killed; when
+        it has ended, another one gets the connection.  If nothing can be sent to any child, the
+        child is idle again, and the connection waits.
         """
         child.since = self._clock.seconds()
         try:
@@ -173,18 +172,18 @@ class Placement:
         self._fails(self.launches, self._journal.launch_failing, number)
 
     def launched(self, child: Child) -> None:
-        """A child has come to life after others could not be made."""
+        """A child lives.  If it was ordered since the last failure, the spell is over."""
         if child.since >= self._failed:
             self._journal.launch_recovered(self.launches.succeeded())
 
     def never_was(self, child: Child) -> None:
-        """An ordered child was not made, and nothing is wrong with trying again."""
+        """An ordered child was not made, but nothing has failed: place its connection again."""
         self._children.forget(child)
         if child.connection is not None:
             self._take_back(child, child.connection)
 
     def again(self, child: Child, ending: Ending) -> None:
-        """A child has ended before it took its connection: give that to another."""
+        """A child has ended before it took its connection: give that to another child."""
         connection = child.connection
         assert connection is not None
         connection.tries += 1
@@ -196,7 +195,7 @@ class Placement:
         child.connection = None
 
     def stop(self) -> None:
-        """Try nothing again, and give up what waits."""
+        """Retry nothing, and refuse the connections that wait."""
         self.launches.cancel()
         self.sends.cancel()
         waiting = self._places.waiting
@@ -208,7 +207,7 @@ class Placement:
                 self._faults.abandon(connection)
 
     def _take_back(self, child: Child, connection: Connection) -> None:
-        """*child* was not given *connection*: it is the next to be placed."""
+        """*child* does not get *connection* after all: it is the next to be placed."""
         child.connection = None
         if self._places.closed:
             self._places.give_up(connection, "shutting down")
@@ -216,7 +215,7 @@ class Placement:
             self._places.waiting.appendleft(connection)
 
     def _fails(self, spell: Backoff, say: Callable[[int, float], object], number: int) -> None:
-        """Something fails for now: try again later, and *say* it if it is the first time."""
+        """Something fails now: retry later.  For the first failure of a spell, call *say*."""
         if self._places.closed or spell.armed:
             return
         retry = spell.failed()

@@ -1,10 +1,8 @@
 """
-The pool: the children of a service, and what becomes of each, with the connections that they
-serve.
+The pool: the children of a service, and what happens to them and to their connections.
 
-It does no I/O of its own; launcher, journal and clock are given to it.  Whether there is a place
-for a connection, and what waits for one, is Places' to say; which child it is given to,
-Placement's.
+It does no I/O of its own: launcher, journal and clock are given to it.  Places decides whether a
+connection may come in, and keeps those that wait.  Placement decides which child gets it.
 """
 
 from __future__ import annotations
@@ -39,9 +37,9 @@ class Pool:
 
     :param protocol: the class of the children's ProcessProtocols.
     :param room: see Places.
-    :param last_words: is called with the pid of a child that has not ended well,
-        before that is logged.
-    :param crashed: see Serving, and *told* likewise.
+    :param last_words: is called with the pid of a child whose exit status is not 0, before its
+        end is logged.
+    :param crashed, told: see Serving.
     :ivar places: for connections.
     """
 
@@ -90,7 +88,7 @@ class Pool:
     # What is wanted
 
     def serve(self, connection: Connection) -> None:
-        """Give a connection to a child; if that is not possible just now, later."""
+        """Give *connection* to a child, or keep it until that is possible."""
         self.upkeep.last = self._clock.seconds()
         connection.number = self.places.sources.began(connection)
         self.placement.place(connection)
@@ -98,28 +96,28 @@ class Pool:
             self.upkeep.look_after()
 
     def unreserve(self, connection: Connection) -> None:
-        """The place that was kept for it is free for anybody."""
+        """Give up the place that is kept for *connection*."""
         self.places.unreserve(connection)
         self.settle()
 
     def shed(self) -> None:
-        """Descriptors are short: let one go that waits, and order no other for a while."""
+        """Descriptors are short: dismiss one idle child, and order no other for a while."""
         for child in self.children.longest_idle(1):
             self.children.dismiss(child)
             self.upkeep.idle_child_ended()
 
     def renew(self) -> None:
-        """Children from now on are of a new generation: let the old go as they get idle."""
+        """Children from now on are of a new generation: dismiss older ones when they are idle."""
         self.children.generation += 1
         self._faults.dismiss_idle()
         self.settle()
 
     def stop(self) -> Deferred[None]:
         """
-        Accept nothing more: let those go who wait, give up what waits.
+        Accept nothing more, dismiss idle children, and refuse connections that wait.
 
-        :returns: fires when the last child has been waited for, and the launcher has
-            ended.
+        :returns: a Deferred that fires when the last child has been waited for and the launcher
+            has stopped.
         """
         self.places.closed = True
         self.upkeep.stop()
@@ -135,9 +133,9 @@ class Pool:
 
     def alive(self, child: Child, took: bool = False) -> None:
         """
-        An ordered child lives; its process is known.
+        An ordered child lives; its process is set.
 
-        :param took: and it has taken the connection that it was ordered for.
+        :param took: it has also taken the connection that it was ordered for.
         """
         try:
             if self._is_told:
@@ -145,7 +143,7 @@ class Pool:
             if self.placement.launches.failures:
                 self.placement.launched(child)
             if child.state is State.LEAVING:
-                self._faults.write_off(child)  # it was given up before it lived
+                self._faults.write_off(child)  # it was given up before it was alive
             elif took:
                 self.taken(child)
             elif child.connection is None:
@@ -190,7 +188,7 @@ class Pool:
             self.fault(child)
 
     def channel_lost(self, child: Child) -> None:
-        """A child has closed its channel, or ended: there is nothing to give it any more."""
+        """A child has closed its channel, or ended: it cannot be given anything more."""
         child.channel = None
         self.children.loses_channel(child)
 
@@ -201,7 +199,7 @@ class Pool:
             self.settle()
 
     def never_was(self, child: Child) -> None:
-        """An ordered child was not made, and nothing is wrong with trying again."""
+        """An ordered child was not made, but nothing has failed: place its connection again."""
         self.placement.never_was(child)
         self._look_whether_empty()
 
@@ -209,7 +207,7 @@ class Pool:
         """A child has ended and has been waited for."""
         try:
             if child.state is State.ENDED:
-                self.settle()  # it was told already, and then something raised
+                self.settle()  # this was called before, and something raised then
                 return
             if child.channel is not None:
                 child.channel.hear_out()
@@ -242,7 +240,7 @@ class Pool:
         self.settle()
 
     def settle(self) -> None:
-        """Something has changed: place who waits, then let others in."""
+        """Something has changed: place connections that wait, then let others in."""
         if self.places.closed:
             self._look_whether_empty()
             return
@@ -257,7 +255,7 @@ class Pool:
     # How
 
     def _tell(self, method: Callable[..., object], *arguments: object) -> None:
-        """Call a method of a ChildProtocol; what it raises is its own affair."""
+        """Call a method of a ChildProtocol; log what it raises."""
         try:
             method(*arguments)
         except BaseException:
@@ -267,7 +265,7 @@ class Pool:
         if not child.left:
             raise Breach("ready after its last connection")
         if child.state is State.OVERDUE:
-            child.close_channel()  # it comes too late, if it is true: what was begun goes on
+            child.close_channel()  # too late, even if it is true: its end has begun
             return
         since = child.since
         self.children.becomes_idle(child, Event.READY)
@@ -278,7 +276,7 @@ class Pool:
         self.settle()
 
     def _repair(self) -> None:
-        """A fault has interrupted something: what there is to do is done in the next turn."""
+        """A fault has interrupted something: do it in the next turn of the reactor."""
         self.children.changed = True
         self._after_fault.arm(0)
         self._look_whether_empty()

@@ -1,7 +1,7 @@
 """
-The roster: every child of a service, each in its state, and how many are in which.
+The roster: every child of a service with its state, and how many are in each state.
 
-Its costs do not grow with the number of children.
+No operation takes longer with more children.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Roster"]
 
 
 class _Counts(NamedTuple):
-    """How many children are of a kind; or how many more, after an event."""
+    """Numbers of children; or by how much an event changes them."""
 
     busy: int = 0
     idle: int = 0
@@ -31,7 +31,7 @@ _ONE = {
     State.SERVING: _Counts(busy=1),
     State.OVERDUE: _Counts(busy=1),
 }
-"""What a child in a state counts as, where it counts as anything."""
+"""How a child in each state is counted; in other states it is not."""
 
 
 def _change(state: State, then: State) -> _Counts:
@@ -40,7 +40,7 @@ def _change(state: State, then: State) -> _Counts:
 
 
 _CHANGES = {(state, event): (then, *_change(state, then)) for (state, event), then in NEXT.items()}
-"""The next state, and how many more are busy, idle and ordered then."""
+"""The next state, and by how much busy, idle and ordered change."""
 
 
 class Roster:
@@ -48,10 +48,10 @@ class Roster:
     Children, from when they are ordered until they have been waited for.
 
     :ivar busy: how many serve a connection, or were given or ordered for one.
-    :ivar idle: how many wait for one.
-    :ivar ordered: how many will wait for one as soon as they live.
-    :ivar changed: how many wait, or will, is not what it was when somebody last saw to it.
-    :ivar generation: of the children that are added.
+    :ivar idle: how many are IDLE.
+    :ivar ordered: how many are ORDERED, to become spares.
+    :ivar changed: *idle* or *ordered* has changed since Upkeep looked.
+    :ivar generation: of the children that are made from now on.
     """
 
     def __init__(self) -> None:
@@ -66,9 +66,10 @@ class Roster:
 
     def new(self, protocol: ChildProtocol, since: float, left: int, bearing: bool = False) -> Child:
         """
-        A child that is to be ordered, and that nobody counts on before it is added.
+        Make the object for a child.  It counts only after add.
 
-        :param bearing: for a connection that waits for it.
+        :param left: connections that it may be given.
+        :param bearing: it is for a connection that waits.
         """
         child = Child(next(self._tickets), protocol, since, left)
         child.generation = self.generation
@@ -76,7 +77,7 @@ class Roster:
         return child
 
     def add(self, child: Child) -> None:
-        """A new child is being ordered."""
+        """*child* is being ordered: count it."""
         counts = _ONE[child.state]
         self._children[child.ticket] = child
         self.busy += counts.busy
@@ -85,9 +86,9 @@ class Roster:
 
     def move(self, child: Child, event: Event) -> None:
         """
-        Something has happened to *child*: it has another state now.
+        Change the state of *child*, as NEXT says.
 
-        :raises Breach: it cannot happen in the state that it has.
+        :raises Breach: *event* is not possible in its state.
         """
         try:
             state, busy, idle, ordered = _CHANGES[child.state, event]
@@ -107,18 +108,18 @@ class Roster:
         child.state = state
 
     def remove(self, child: Child) -> None:
-        """*child* has ended, or never was; nothing happens if it is not here."""
+        """Remove *child*, which has ended or was never made; nothing happens if it is not here."""
         if child.ticket in self._children:
             if child.state is not State.ENDED:
                 self.move(child, Event.ENDED)
             del self._children[child.ticket]
 
     def latest_idle(self) -> Child | None:
-        """Who has begun to wait last, and whose memory is warm; None if nobody waits."""
+        """The child that became idle last, whose memory is in the caches; None if none is idle."""
         return next(reversed(self._idle), None)
 
     def longest_idle(self, most: int) -> list[Child]:
-        """Up to *most* of those who have waited longest."""
+        """Up to *most* children that have been idle longest."""
         return list(itertools.islice(self._idle, most))
 
     def __iter__(self) -> Iterator[Child]:

@@ -1,6 +1,6 @@
 """
-From when a child has taken a connection until that is over: its limits, its accounts,
-its lines in the log.
+A connection from when a child has taken it until it is over: its limits, its byte counts, its
+lines in the log.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Serving"]
 
 class Serving:
     """
-    Looks after the connections that children have taken.
+    Handles the connections that children have taken.
 
-    :param crashed: is called with the source of a connection whose child was ended by a
-        signal, or by a limit.
-    :param told: gives what the child with a pid has told at its end: bytes that it has received
-        and sent, if it knows.
+    :param crashed: is called with the source of a connection whose child a signal or a limit
+        has ended.
+    :param told: takes a pid, and returns what that child has told at its end: bytes received
+        and sent, or None.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class Serving:
 
     def began(self, child: Child) -> None:
         """
-        *child* has taken its connection: the reactor process lets its own descriptor go.
+        *child* has taken its connection: close the reactor process's descriptor of it, and begin
+        its time limits.
         """
         settings, connection = self._settings, child.connection
         assert connection is not None
@@ -74,9 +75,9 @@ class Serving:
 
     def over(self, child: Child, since: float, amount: tuple[int, int] | None) -> None:
         """
-        *child* is done with the connection that it was given at *since*, and lives on.
+        The connection that *child* was given at *since* is over; the child lives on.
 
-        :param amount: what it says that it has received and sent.
+        :param amount: bytes received and sent, as the child says; None if it does not.
         """
         seconds = self._clock.seconds() - since
         child.over()
@@ -86,13 +87,12 @@ class Serving:
         """
         *child* has ended, and with it its connection.
 
-        :param stopping: and perhaps only because we are shutting down.
+        :param stopping: the service stops, which may be why: this is not a crash of the source.
         """
         limit = limit_of(child, ending, self._settings)
         amount = child.amount
         if child.pid is not None and ending.signal is None and not self._settings.quiet:
-            # one that was killed has told nothing, but perhaps the kernel has, when its time
-            # was over
+            # a child that was killed has told nothing; *amount* is set if a time limit was reached
             amount = self._told(child.pid) or amount
         if (ending.signal is not None or limit is not None) and not stopping:
             self._crashed(child.source)

@@ -1,7 +1,7 @@
 """
-Upkeep: spares are ordered in quiet moments, and surplus children go.
+Upkeep: orders spares when there is little to do, and dismisses surplus children.
 
-Both have a delayed call only while there is something to do, so an idle server has none.
+Both have a delayed call only while they have something to do, so an idle server has none.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from twisted_fork.timers import Backoff, Later
 __all__ = ["Upkeep"]
 
 _QUIET = 0.001
-"""Seconds without a new connection after which a spare may be forked: the time of
-some two forks.  While it is not quiet the next look is later and later, up to
-_BUSIEST."""
+"""Seconds without a new connection after which a spare may be forked: about the time of two
+forks.  Until then it looks again with growing delays, up to _BUSIEST."""
 
 _BUSIEST = 0.05
 
 _FORGIVEN = 60.0
-"""Seconds after which the death of one that waited does not make the next worse."""
+"""Seconds after which the end of an idle child does not make the delay longer."""
 
 _SURPLUS = 10.0
-"""Seconds without a new connection after which surplus children go."""
+"""Seconds without a new connection after which surplus children are dismissed."""
 
 
 class Upkeep:
     """
-    Keeps as many spares as were asked for.
+    Keeps as many spares as the settings say.
 
-    :ivar last: when the last connection came, in seconds of the clock.
+    :ivar last: when the last connection came (seconds of the clock).
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Upkeep:
         self._crashes = Backoff(clock, self.look_after)
 
     def look_after(self) -> None:
-        """How many wait, or will, has changed."""
+        """The number of children that are idle or ordered has changed."""
         children = self._children
         if not self._places.closed and not self._refill.armed:
             due = spares_due(self._settings, children.idle, children.ordered)
@@ -67,10 +66,10 @@ class Upkeep:
                 self._refill.arm(self._delay)
             elif due < 0:
                 self._trim.arm(_SURPLUS)
-        children.changed = False  # the last, so that it is all done again if something raises
+        children.changed = False  # last: if something raises, all of it is done again
 
     def idle_child_ended(self) -> None:
-        """One that waited has died: order others with a growing delay."""
+        """An idle child has ended on its own: order others with a growing delay."""
         now = self._clock.seconds()
         if now - self._crashed > _FORGIVEN:
             self._crashes.succeeded()
@@ -78,7 +77,7 @@ class Upkeep:
         self._crashes.failed()
 
     def stop(self) -> None:
-        """Do nothing any more."""
+        """Order and dismiss nothing more."""
         self._refill.cancel()
         self._trim.cancel()
         self._crashes.cancel()
@@ -100,7 +99,7 @@ class Upkeep:
         if not self._children.ordered and not waiting and self._placement.can_launch():
             self._placement.launch(None)
         else:
-            self._children.changed = True  # it is still to be done
+            self._children.changed = True  # look again later
 
     def _trim_if_quiet(self) -> None:
         quiet = self._clock.seconds() - self.last

@@ -1,5 +1,5 @@
 """
-Children that stay for too long in a state that they only pass.
+Finds children that stay too long in a state that should be short.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from twisted_fork.timers import Later
 __all__ = ["Watchdog"]
 
 _PATIENCE = 5.0
-"""Seconds for a child that lives to take its connection, or to go when it is told to: it
-only has to be scheduled.  One that is not yet alive is the launcher's to judge."""
+"""Seconds for a child that lives to take its connection, or to end when it is told to: it only
+has to be scheduled.  For one that does not live yet, the launcher decides."""
 
 _PENDING = (State.ORDERED, State.BEARING, State.GIVEN, State.LEAVING)
-"""In these a child shall not stay for long."""
+"""A child must not stay long in one of these."""
 
 
 class Watchdog(Later):
-    """Looks for them, for as long as there is a child that could become one."""
+    """Looks for such children, as long as there are any in these states."""
 
     def __init__(
         self, clock: IReactorTime, journal: Journal, launcher: Launcher, children: Roster
@@ -37,7 +37,7 @@ class Watchdog(Later):
         self._children = children
 
     def watch(self) -> None:
-        """A child is to come to life, to take a connection, or to go."""
+        """A child is about to come to life, to take a connection, or to end: look later."""
         if not self.armed:
             self.arm(_PATIENCE)
 

@@ -1,4 +1,4 @@
 """
-Between the two worlds: the messages, orders and names that the reactor process and its children
-share.  The standard library alone, and little of it: children have all of this.  Uses nothing.
+What both worlds import: the messages, orders and names that the reactor process and its children
+share.  It uses little of the standard library and nothing else, because every child has all of it.
 """

@@ -1,6 +1,6 @@
 """
-System calls that the ``os`` module has only where Python was built on a system that knew
-them; many prebuilt Pythons were built on older ones, so as to run everywhere.
+System calls that the ``os`` module may lack: it has them only if Python was built on a system
+that had them, and many prebuilt Pythons were built on older ones.
 
 Used on both sides.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["memory_file", "pidfd_open"]
 
 _SYS_PIDFD_OPEN = 434
-"""The same wherever Python runs."""
+"""The number is the same on all architectures."""
 
 _MFD_CLOEXEC = 1
 
@@ -31,9 +31,9 @@ def _memory_file(name: str) -> int:
 
 def _called(function: str, *arguments: int | bytes) -> int:
     """
-    Call one of the C library's functions.
+    Call a function of the C library.
 
-    :raises OSError: what the call said; ``ENOSYS`` where the library has no such function.
+    :raises OSError: the call failed; ``ENOSYS`` if the library has no such function.
     """
     import ctypes
     import errno
@@ -50,9 +50,9 @@ def _called(function: str, *arguments: int | bytes) -> int:
 
 
 pidfd_open: Callable[[int], int] = getattr(os, "pidfd_open", _pidfd_open)
-"""A descriptor that turns readable when the child has ended, see pidfd_open(2).  It is closed
-on exec."""
+"""Open a descriptor that becomes readable when the process ends, see pidfd_open(2).  It is
+closed on exec."""
 
 memory_file: Callable[[str], int] = getattr(os, "memfd_create", _memory_file)
-"""A descriptor of a file that is nowhere but in memory, see memfd_create(2).  It is closed on
+"""Open a file that exists only in memory, see memfd_create(2).  Its descriptor is closed on
 exec."""

@@ -1,22 +1,20 @@
 """
-The wire between the two worlds: messages, and descriptors passed along.
+The wire between the two worlds: messages, and descriptors sent with them.
 
-Imported on both sides, by the reactor process and by the template and the
-children; so it uses the standard library alone, and little of it: each extension
-module and each page of objects makes every fork slower.  Hence ``_socket``, not
-``socket``; no ``struct``, ``array`` or ``typing``.
+The reactor process, the template and the children all import this.  So it uses the standard
+library alone, and little of it: each extension module and each page of objects makes every fork
+slower.  Hence ``_socket``, not ``socket``; no ``struct``, ``array`` or ``typing``.
 
-Every channel is a Unix socket pair of type ``SOCK_SEQPACKET``: a message
-arrives whole or not at all, and two processes may send on the same end without
-mixing their bytes.  A message is a header of 13 bytes and a payload::
+Every channel is a Unix socket pair of type ``SOCK_SEQPACKET``: a message arrives whole or not
+at all, and two processes may send on the same end without mixing their bytes.  A message is a
+header of 13 bytes and a payload::
 
     kind      1 byte, one of the constants below
     ticket    8 bytes, unsigned: which request this is about
-    number    4 bytes, unsigned: a pid, an errno, or a count of descriptors
+    number    4 bytes, unsigned: a pid, an errno, or a set of bits
 
-What goes towards a child may be marshalled Python (we trust the reactor
-process); what comes from a child is never more than the header and plain bytes,
-because a child may be hostile."""
+Towards a child the payload may be marshalled Python, because children trust the reactor process.
+From a child, which may be hostile, it is plain bytes."""
 
 from __future__ import annotations
 
@@ -54,58 +52,58 @@ __all__ = [
 ]
 
 ORDERS = b"O"
-"""Reactor process to template or spawned child, once: what to run and how, marshalled in
-the file that comes along."""
+"""Reactor process to template or spawned child, once: what to run and how, marshalled in the
+file whose descriptor is sent with it."""
 
 FORK = b"F"
-"""Reactor process to template: fork a child.  ``number`` says which descriptors
-come along: bit 0 a connection to serve, bit 1 a channel of the child's own."""
+"""Reactor process to template: fork a child.  ``number`` says which descriptors are sent with
+it: bit 0 a connection to serve, bit 1 a channel for the child."""
 
 STREAMS = b"E"
-"""Reactor process to template: the standard error of its own, and of children to come, comes
-along; if ``number`` is not 0 it is their standard output as well."""
+"""Reactor process to template, with a descriptor: the new standard error of the template and of
+later children; also their standard output if ``number`` is not 0."""
 
 CONNECTION = b"C"
-"""Reactor process to child: serve the connection whose descriptor comes along."""
+"""Reactor process to child: serve the connection whose descriptor is sent with it."""
 
 ALIVE = b"A"
-"""Child to reactor process, over the template's channel: the child that
-``ticket`` asked for runs, ``number`` is its pid, and what came along is its own."""
+"""Child to reactor process, over the template's channel: the child that ``ticket`` asked for
+runs, ``number`` is its pid, and the descriptors of the request are its own now."""
 
 READY = b"R"
-"""Template or child to reactor process: ready for work.  The payload of a child that has served
-is what the kernel knew of that connection when it closed it, as ACCOUNT_SIZE says."""
+"""Template or child to reactor process: ready for work.  From a child that has served, the
+payload is what the kernel knew of that connection when it was closed; see ACCOUNT_SIZE."""
 
 FAILED = b"X"
-"""Template to reactor process: no child for ``ticket``; ``number`` is the errno.
-From a template that has not been ready yet: it cannot serve at all."""
+"""Template to reactor process: no child for ``ticket``; ``number`` is the errno.  From a
+template that has not been ready yet: it cannot serve at all."""
 
 TAKEN = b"T"
 """Child to reactor process: the connection has been received and will be served."""
 
 TELL = b"M"
-"""Child to reactor process: a message from the handler, in the payload."""
+"""Child to reactor process: the payload is a message from the handler."""
 
 CARRIES_CONNECTION = 1
 CARRIES_CHANNEL = 2
 
 ACCOUNT = b"\0account "
-"""Child to reactor process, over its standard error, where the kernel says who writes: what the
-kernel knew of its connection when it closed it.  The next ACCOUNT_SIZE bytes are that."""
+"""Child to reactor process, over standard error, where the kernel tells the sender.  The next
+ACCOUNT_SIZE bytes are what the kernel knew of its connection when it was closed."""
 
 ACCOUNT_SIZE = 216
-"""Bytes of ``struct tcp_info`` (linux/tcp.h) that count both ways: Linux 4.19.  A kernel that
-tells less is not told of."""
+"""Bytes of ``struct tcp_info`` (linux/tcp.h) up to the last counter that is needed: Linux 4.19.
+Of a kernel that tells less, nothing is sent."""
 
 EXIT_MEMORY = 250
-"""Exit status of a child whose handler ran out of memory.  This one and the next are numbers
-that neither sysexits.h, shells nor systemd use, so that programs hardly do."""
+"""Exit status of a child whose handler ran out of memory.  Neither sysexits.h nor shells nor
+systemd use this number or the next, so few programs do."""
 
 EXIT_HANDSHAKE = 251
-"""Exit status of a child whose peer took too long to shake hands."""
+"""Exit status of a child whose peer took too long for the TLS handshake."""
 
 MAX_PAYLOAD = 64 * 1024
-"""The most bytes that a child may put into one message."""
+"""Most bytes in a payload from a child."""
 
 _HEADER = 13
 
@@ -113,8 +111,8 @@ LONGEST = _HEADER + MAX_PAYLOAD
 """Bytes of the longest message."""
 
 _INWARD = memoryview(bytearray(LONGEST + 4096))
-"""Where messages towards a template or a child are received, only for as long as it takes to
-copy them: the longest tell all TLVs of a PROXY header, and addresses."""
+"""Buffer of a template or a child for messages that it receives, which are copied at once.  The
+longest have all TLVs of a PROXY header, and addresses."""
 
 _DESCRIPTOR = 4
 """Bytes of a descriptor in a control message: a C int."""
@@ -126,10 +124,10 @@ _ORDER = sys.byteorder
 
 class Message:
     """
-    A message as it was received.
+    A received message.
 
-    :param descriptors: belong to the receiver, who closes them.
-    :raises ValueError: *data* is no message.
+    :param descriptors: belong to the receiver, who has to close them.
+    :raises ValueError: *data* is shorter than a header.
     """
 
     __slots__ = ("data", "descriptors", "kind")
@@ -153,7 +151,7 @@ class Message:
 
     @property
     def payload(self) -> bytes:
-        """Whatever follows the header."""
+        """What follows the header."""
         return self.data[_HEADER:]
 
     @property
@@ -164,17 +162,17 @@ class Message:
 
 
 def pack(kind: bytes, ticket: int = 0, number: int = 0, payload: bytes = b"") -> bytes:
-    """Put a message's bytes together."""
+    """The bytes of a message."""
     return kind + ticket.to_bytes(8, _ORDER) + number.to_bytes(4, _ORDER) + payload
 
 
 def reply(message: Message, kind: bytes, number: int) -> bytes:
-    """Pack an answer to *message*: it has its ticket."""
+    """The bytes of an answer to *message*: they have its ticket."""
     return kind + message.data[1:9] + number.to_bytes(4, _ORDER)
 
 
 def marshalled(value: Any) -> bytes:
-    """Put a plain value into a payload for the way towards a child."""
+    """A plain value as a payload; only towards a child."""
     return marshal.dumps(value)
 
 
@@ -182,9 +180,9 @@ def send(channel: _socket.socket, data: bytes, descriptors: tuple[int, ...] = ()
     """
     Send a packed message and copies of *descriptors*.
 
-    :raises BlockingIOError: the channel is full (on the reactor process's side).
-    :raises OSError: the other side is gone (``EPIPE``, ``ECONNRESET``), or the kernel
-        holds too many descriptors on their way (``ETOOMANYREFS``, see unix(7)).
+    :raises BlockingIOError: the channel is full; only on the reactor process's side.
+    :raises OSError: the other side is gone (``EPIPE``, ``ECONNRESET``), or too many
+        descriptors are in flight (``ETOOMANYREFS``, see unix(7)).
     """
     if descriptors:
         rights = b""
@@ -200,10 +198,10 @@ def receive(channel: _socket.socket) -> Message | None:
     """
     Receive one message and its descriptors, which are closed on exec.
 
-    This is the template's and the child's side: the call blocks.
+    Only for the template and the children: it blocks.
 
     :returns: the message; None when the other side is gone.
-    :raises ValueError: what came is no message.
+    :raises ValueError: what came is shorter than a header.
     """
     try:
         length, ancillary, _flags, _address = channel.recvmsg_into(

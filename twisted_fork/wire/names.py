@@ -1,5 +1,5 @@
 """
-Names by which both sides know a thing.
+Names that both sides use.
 """
 
 from __future__ import annotations
@@ -7,11 +7,11 @@ from __future__ import annotations
 __all__ = ["CHANNEL", "EAGER_BINDING", "MAIN"]
 
 CHANNEL = 3
-"""The descriptor under which a template or a spawned child finds its channel."""
+"""The descriptor of its channel in a template or a spawned child."""
 
 EAGER_BINDING = "LD_BIND_NOW"
-"""Set for the template, so that the dynamic linker's work is done before the first
-fork and not in every child anew (ld.so(8)); nobody else shall inherit it."""
+"""Environment variable of the template: the dynamic linker does its work before the first fork,
+not in every child (ld.so(8)).  No other process may inherit it."""
 
 MAIN = "__twisted_fork_main__"
-"""What a script is called when it is imported for a handler that is defined in it."""
+"""The module name of a script that is imported for a handler that is defined in it."""

@@ -1,8 +1,8 @@
 """
-The contract between the worlds: what a template, or a spawned child, is told once, and what
-each child is told about its connection.  Plain values, which marshal(3) can write.
+The contract between the worlds: what a template or a spawned child is told once, and what each
+child is told about its connection.  Plain values, which marshal can write.
 
-These are types alone.  The child's side imports this only to be checked.
+These are types only.  The child's side imports them only for the type checker.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ __all__ = [
 ]
 
 Address = tuple[Any, ...] | str | bytes
-"""Of a peer, or of a port, as accept(2) gives it; see inside.handlers.api.ConnectionInfo."""
+"""Of a peer or a port, as accept(2) gives it; see inside.handlers.api.ConnectionInfo."""
 
 Details = tuple[int, Address, Address | None, int, dict[int, bytes] | None]
-"""Of a connection: its family; the peer's address; the address that was connected to, if a proxy
-has told it; how many connections of the same source are alive, itself included; the TLVs of
-the PROXY protocol's header by their type, if there was one."""
+"""About a connection: its family; the peer's address; the address that was connected to, if a
+proxy has told it; how many connections of the same source are alive, this one included; the TLVs
+of its PROXY header by their type, if there are any."""
 
 PemFile = tuple[str, bytes]
-"""Path and contents."""
+"""Its path and its contents."""
 
 
 class EchoOrder(TypedDict):
-    """Serve with the built-in handler; *print* what is received, too."""
+    """Serve with the built-in handler; *print*: also write what is received to standard output."""
 
     kind: Literal["echo"]
     print: bool
 
 
 class ImportOrder(TypedDict):
-    """Serve with what has this name in a module; *script*: *module* is a script's path."""
+    """Serve with what *module* has as *name*; *script*: *module* is the path of a script."""
 
     kind: Literal["import"]
     module: str
@@ -52,8 +52,8 @@ class ImportOrder(TypedDict):
 
 
 class ProgramOrder(TypedDict):
-    """Become a program: its path, arguments, variables, and the folder it starts in; *clear*: it
-    has no variables but those."""
+    """Execute a program: path, arguments, environment, and the folder it starts in (None: the
+    server's).  *clear*: *env*, and what describes the connection, is its whole environment."""
 
     kind: Literal["program"]
     path: str
@@ -71,7 +71,7 @@ Resource = Literal["cpu_seconds", "memory", "open_files", "processes", "file_siz
 
 
 class Limits(TypedDict):
-    """What a child puts on itself: see setrlimit(2) for the first five, bytes and seconds."""
+    """What a child applies to itself; the first five with setrlimit(2), in bytes and seconds."""
 
     cpu_seconds: int | None
     memory: int | None
@@ -97,14 +97,14 @@ class Orders(TypedDict):
     """
     What a template, or a spawned child, is told.
 
-    accounts: what went over each connection is to be told.
-    clone: the call that forks children here; see inside.sibling.Cloner.
-    handshake_timeout: seconds for TLS.
+    accounts: children tell how many bytes went over each connection.
+    clone: the system call that forks children here; see inside.sibling.Cloner.
+    handshake_timeout: seconds for a TLS handshake.
     launcher: ``fork`` or ``spawn``.
     limits: None if there are none.
-    listened_to: somebody cares for the messages of the handler.
-    path: where modules are found.
-    tls: None if connections are in clear.
+    listened_to: the application wants the messages of handlers.
+    path: the module search path, sys.path.
+    tls: None if connections are not encrypted.
     """
 
     accounts: bool

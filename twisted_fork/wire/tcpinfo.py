@@ -1,9 +1,8 @@
 """
-What the kernel tells of a TCP connection: ``struct tcp_info`` (linux/tcp.h), read where it
-stands.
+Reading ``struct tcp_info`` (linux/tcp.h): what the kernel tells of a TCP connection.
 
-A child asks for it when it closes its connection (inside/handlers/linger.py), the reactor process
-for that of one that it has handed over (kernel/traffic.py).
+A child asks for it when it closes its connection (inside/handlers/linger.py); the reactor process
+asks for that of a connection that it has handed over (kernel/traffic.py).
 """
 
 from __future__ import annotations
@@ -30,24 +29,26 @@ _NOT_ENDED = (1, 8)
 
 
 def idle(info: bytes) -> float:
-    """Seconds since the last byte came or went."""
+    """Seconds since the last byte was received or sent."""
     sent, received = _IDLE.unpack_from(info)
     return float(min(sent, received)) / 1000
 
 
 def amount(info: bytes) -> tuple[int, int] | None:
     """
-    Bytes that were received, and bytes that were sent or wait to be; None if this kernel does
-    not tell all.
+    Count bytes.
+
+    :returns: bytes received, and bytes sent or waiting to be sent; None if this kernel does not
+        tell all of it.
     """
     if len(info) < ACCOUNT_SIZE:
         return None
     state, acknowledged, received, waiting, sent, again = _COUNTED.unpack_from(info)
     sent -= again
-    # the kernel counts the peer's FIN, and ours once it is acknowledged, as a byte
+    # the kernel counts the peer's FIN as a byte; and ours, once it is acknowledged
     orderly = state == _CLOSED and acknowledged > sent
     if received and (orderly or state in _PEER_HAS_ENDED):
         received -= 1
     if waiting and state not in _NOT_ENDED:
-        waiting -= 1  # our FIN, which is behind them
+        waiting -= 1  # our FIN, which is last
     return received, sent + waiting

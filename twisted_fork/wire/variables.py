@@ -1,5 +1,5 @@
 """
-The environment of a program that is the handler, whoever executes it.
+The environment of a program that is the handler; for whichever process executes it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def environment(
     order: ProgramOrder, peer: Any, local: Any, number: int, ours: dict[str, str]
 ) -> dict[str, str]:
     """
-    The program's environment: *ours*, or nothing with ``clear``; then what describes the
-    connection (https://cr.yp.to/proto/ucspi.txt, and "Accept=" in systemd.socket(5));
-    then what the order sets.
+    Make the program's environment: *ours*, or nothing with ``clear``; then what describes the
+    connection (https://cr.yp.to/proto/ucspi.txt, and "Accept=" in systemd.socket(5)); then
+    what the order sets.
     """
     result = {} if order["clear"] else ours.copy()
     result.update(_of_connection(peer, local, number))
@@ -51,8 +51,8 @@ def _of_connection(peer: Any, local: Any, number: int) -> dict[str, str]:
 
 
 def _text(path: Any) -> str:
-    """A path; of an abstract name, the first NUL as ``@``.  No variable can hold another NUL: it
-    is escaped, as in the log.  Bytes that are no text stay what they are (PEP 383)."""
+    """The text of a path.  The first NUL of an abstract name becomes ``@``; any other NUL, which no
+    variable can hold, is escaped as in the log.  Bytes that are not text are kept (PEP 383)."""
     text = os.fsdecode(path)
     if text[:1] == "\0":
         text = "@" + text[1:]

@@ -1,4 +1,4 @@
 """
 What serves a connection in a child: the echo, and handlers of every kind, with TLS or without.
-No life of a child here.  Uses the wire.
+The life of a child is not here.  Uses the wire.
 """

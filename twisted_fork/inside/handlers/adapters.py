@@ -1,6 +1,6 @@
 """
-Handlers that are imported: callables, socketserver's, asyncio's.  Twisted's are in
-factory.py.
+Handlers that are imported: callables, request handlers of socketserver, coroutine functions.
+Those of Twisted are in factory.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["adapt"]
 
 
 def adapt(kind: str, handler: Any) -> Serve:
-    """Make a function that serves a blocking socket with *handler*, of that *kind*, and
-    returns when it is done; the socket may be open or closed then."""
+    """Make a function that serves a blocking socket with *handler*, of that *kind*.  When it
+    returns, the socket may be open or closed."""
     return {
         "callable": _call,
         "requests": _request,
@@ -41,8 +41,8 @@ def _call(handler: Any) -> Serve:
 
 class _Server:
     """
-    What a request handler may ask of its ``server``, as of a ForkingTCPServer that has
-    just accepted: addresses, and the handler's class.
+    The ``server`` of a request handler: what it may use of a ForkingTCPServer that has just
+    accepted: addresses, and the handler's class.
     """
 
     allow_reuse_address = True
@@ -68,7 +68,7 @@ def _run(handler: Any) -> Serve:
     import asyncio
 
     class Writer(asyncio.StreamWriter):
-        """Knows the real peer, whoever the connection comes from."""
+        """Tells the real peer, if the connection comes from a proxy."""
 
         def get_extra_info(self, name: str, default: Any = None) -> Any:
             if name == "peername":
@@ -91,7 +91,7 @@ def _run(handler: Any) -> Serve:
                 pass
 
     def serve(connection: socket.socket) -> None:
-        # asyncio closes what it is given; ours stays open, to be closed with patience
+        # asyncio closes its socket; ours stays open, so that closing it can linger
         asyncio.run(main(connection.dup()))
         connection.setblocking(True)
 
@@ -99,7 +99,7 @@ def _run(handler: Any) -> Serve:
 
 
 def _build(handler: Any) -> Serve:
-    # the template imports what a reactor needs, and the child installs it
+    # the template imports what a reactor needs; the child installs the reactor
 
     from twisted_fork.inside.handlers import factory
 

@@ -1,7 +1,7 @@
 """
-What a handler may know about its connection, and tell to the reactor process.
+What a handler can find out about its connection, and send to the reactor process.
 
-The public names are twisted_fork.connection and twisted_fork.tell.
+The public names are twisted_fork.connection, twisted_fork.ConnectionInfo and twisted_fork.tell.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ class ConnectionInfo:
     """
     The connection that this child serves.
 
-    :ivar peer: the address of whoever connected, as accept(2) gives it: ``(host, port)``,
-        for IPv6 with flow and scope, for a Unix socket its path, mostly empty, or an abstract
-        name as bytes that begin with a NUL.  An IPv4 peer of an IPv6 socket has an IPv4
-        address: see plain.  Behind a proxy that uses the PROXY protocol it is the real one.
-    :ivar number: how many connections of the same host were alive when this one began,
-        itself included.
-    :ivar extras: what the PROXY protocol's header had besides addresses: its TLVs, by
-        their type; empty otherwise.
+    :ivar peer: the peer's address, as accept(2) gives it: ``(host, port)``; for IPv6 also flow
+        and scope; for a Unix socket its path, which is mostly empty, or an abstract name as
+        bytes that begin with a NUL.  An IPv4 peer of an IPv6 socket has an IPv4 address: see
+        plain.  Behind a proxy that uses the PROXY protocol it is the real peer's.
+    :ivar number: how many connections of the same source were alive when this one began, this
+        one included.
+    :ivar extras: the TLVs of its PROXY header, by their type; empty without any.
     """
 
     __slots__ = ("_local", "_socket", "extras", "number", "peer")
@@ -46,9 +45,9 @@ class ConnectionInfo:
     @property
     def local(self) -> Any:
         """
-        The address that was connected to, in the same form as peer.
+        The address that the peer connected to, in the same form as *peer*.
 
-        :raises OSError: nobody has asked before, and the connection is closed.
+        :raises OSError: the connection is closed, and this was not asked for before.
         """
         if self._local is None and self._socket is not None:
             self._local = plain(self._socket.getsockname())
@@ -60,7 +59,7 @@ _listener: _socket.socket | None = None
 
 
 def begin(info: ConnectionInfo, channel: _socket.socket | None) -> None:
-    """A connection is being served from now on."""
+    """A connection is served from now on."""
     global _now, _listener
     _now = info
     _listener = channel
@@ -70,7 +69,7 @@ def connection() -> ConnectionInfo:
     """
     The connection that this child serves.
 
-    :raises RuntimeError: this is no child, or it has none.
+    :raises RuntimeError: this process is not a child that serves a connection.
     """
     if _now is None:
         raise RuntimeError(_IN_USE)
@@ -83,11 +82,11 @@ def tell(message: bytes) -> bool:
     ``message_received``, in order.  Blocks while the reactor process is busy.
 
     :param message: at most 64 KiB.
-    :returns: False if nobody listens: the service's ChildProtocol does not care for
-        messages, or the service is gone.
-    :raises TypeError: the message is no bytes, bytearray or memoryview.
+    :returns: False if it is not received: the service's ChildProtocol does not override
+        message_received, or the service is gone.
+    :raises TypeError: the message is not bytes, bytearray or memoryview.
     :raises ValueError: it is too long.
-    :raises RuntimeError: this is no child, or it serves nothing.
+    :raises RuntimeError: this process is not a child that serves a connection.
     """
     if not isinstance(message, (bytes, bytearray, memoryview)):
         kind = type(message).__name__

@@ -1,5 +1,5 @@
 """
-Serving a connection with somebody else's code: whatever is not the plain echo.
+Serving a connection with any handler but the plain echo.
 """
 
 from __future__ import annotations
@@ -27,25 +27,24 @@ _NEEDS_A_DESCRIPTOR = ("program", "coroutine", "factory")
 
 class Connection(socket.socket):
     """
-    What a handler is given.
+    The socket that a handler gets.
 
-    :ivar info: what linger.look said before it was closed, whoever has closed it.
+    :ivar info: linger.look at the moment before it was closed.
     """
 
     info = b""
 
     def _real_close(self, *arguments: Any) -> None:
-        # what closes a socket when nobody needs it any more; ssl.SSLSocket does likewise
+        # closes a socket when nothing uses it any more; ssl.SSLSocket overrides it too
         self.info = linger.look(self)
         super()._real_close(*arguments)  # type: ignore[misc]
 
 
 class Custom:
     """
-    A handler that was loaded, and how its connections are prepared.
+    A loaded handler, with TLS if the orders say so.
 
     :raises BadHandler: it cannot be loaded.
-    :raises OSError: the files that TLS needs cannot be read.
     """
 
     def __init__(self, orders: Orders) -> None:
@@ -80,7 +79,7 @@ class Custom:
             self._context = tls.context(orders["tls"])
 
     def _import_ahead(self) -> None:
-        """What serving imports: whom children become may not be able to read it."""
+        """Import what serving needs: the children's user may not be allowed to read it."""
         if self.kind == "program":
             import twisted_fork.inside.handlers.program  # noqa: F401
         elif self.kind == "factory":
@@ -93,10 +92,10 @@ class Custom:
         """
         Serve the connection whose descriptor came with *message*, and close it.
 
-        :param channel: where the handler's messages go.
-        :returns: see linger.look; nothing where nobody wants to know, or the handler has put
-            something else in the place of standard error.
-        :raises BaseException: whatever the handler raised, after closing it.
+        :param channel: for the handler's messages.
+        :returns: see linger.look; empty if the reactor process does not want it, or if the handler
+            has replaced standard error.
+        :raises BaseException: what the handler raised; the connection is closed.
         """
         self._info = b""
         stderr = _stderr() if self._accounts else 0
@@ -117,7 +116,7 @@ class Custom:
     def rehearse(
         self, descriptor: int, message: messages.Message, channel: _socket.socket | None
     ) -> bytes:
-        """As serve, with the echo in the handler's place: nobody knows what that would do."""
+        """As serve, with the echo in place of the handler, which may do anything."""
         connection = _begin(descriptor, message, channel)
         try:
             echo.serve(connection)
@@ -132,7 +131,7 @@ class Custom:
         program.execute(self._program, connection.fileno(), api.connection())
 
     def _serve_secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
-        api.connection().local  # noqa: B018 - asked for while this socket can tell
+        api.connection().local  # noqa: B018 - remembered while this socket is open
         try:
             secured = self._secure.wrap(connection, context, self._timeout)
         except TimeoutError as failure:
@@ -156,7 +155,7 @@ class Custom:
             self._info = _finish(connection)
 
     def _serve_through(self, connection: socket.socket) -> None:
-        """In the process behind the pump."""
+        """Serve in the process behind the pump."""
         if self.kind == "program":
             self._become_program(connection)
         else:
@@ -168,21 +167,21 @@ def _begin(
     descriptor: int, message: messages.Message, channel: _socket.socket | None
 ) -> socket.socket:
     details = message.details
-    # told its family, Python need not ask the kernel for it, its type and its protocol
+    # with its family given, Python does not ask the kernel for family, type and protocol
     connection = Connection(details[0], socket.SOCK_STREAM, 0, descriptor)
     api.begin(api.ConnectionInfo(connection, details), channel)
     return connection
 
 
 def _finish(connection: socket.socket) -> bytes:
-    """Close it, unless that has been done; see linger.look."""
+    """Close *connection*, unless it is closed already; see linger.look."""
     if connection.fileno() >= 0:
         return linger.close(connection)
     return getattr(connection, "info", b"")
 
 
 def _stderr() -> int:
-    """Which file standard error is; 0 if it is closed."""
+    """The inode of standard error; 0 if it is closed."""
     try:
         return os.fstat(2).st_ino
     except OSError:

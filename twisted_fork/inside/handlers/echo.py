@@ -1,5 +1,5 @@
 """
-The built-in handler: what comes in goes out with its ASCII letters uppercased.
+The built-in handler: it sends back what it receives, with its ASCII letters in upper case.
 
 The rules are in Uppercase, which does no I/O; serve is its loop over a socket.
 """
@@ -26,17 +26,17 @@ _FIRST_READ = 4 * 1024
 _LARGEST_READ = 256 * 1024
 
 _MOST_PENDING = 16 * 1024 * 1024
-"""Bytes of answers kept for a peer that sends without reading.  Past that, no
-more is read from it until it has read something."""
+"""Bytes of answers that are kept for a peer that sends without reading.  Beyond that, no more is
+read from it until it has read something."""
 
 
 class Uppercase:
     """
-    The echo's state: whether a line begins here, and what is held back.
+    The echo's state: whether the next byte begins a line, and what is held back.
 
-    ``quit`` at the start of the stream or of a line ends it, however its bytes
-    were cut into pieces; so the beginning of a possible ``quit`` is held back until
-    the next byte decides.
+    ``quit`` at the start of the stream or of a line ends the stream, wherever its bytes are cut
+    into pieces.  So what may be the beginning of ``quit`` is held back until the next byte
+    decides.
     """
 
     __slots__ = ("_held", "_line_begins")
@@ -49,8 +49,8 @@ class Uppercase:
         """
         Take the next bytes of the stream, at least one.
 
-        :returns: the answer that is due now, and whether this was the end: ``quit``
-            was found, and nothing that follows counts.
+        :returns: the answer to send now, and whether the stream has ended: ``quit`` was found, and
+            what follows is ignored.
         """
         if self._line_begins:
             data = self._held + data
@@ -72,18 +72,18 @@ class Uppercase:
         return data.upper(), False
 
     def flush(self) -> bytes:
-        """The stream has ended: whatever was held back is answered after all."""
+        """The stream has ended: return the answer to what was held back."""
         held, self._held = self._held, b""
         return held.upper()
 
 
 def serve(connection: _socket.socket, copy: Callable[[bytes], object] | None = None) -> bool:
     """
-    Serve *connection*, a connected and blocking stream socket, until its peer is
-    done.  It is left open.
+    Serve *connection*, a connected and blocking stream socket, until its peer is done.  It is
+    not closed.
 
     :param copy: is called with everything that is received.
-    :returns: whether the peer has ended its side; otherwise it may still be sending.
+    :returns: whether the peer has ended its side; if not, it may still be sending.
     :raises OSError: the peer is gone.
     """
     state = Uppercase()
@@ -121,12 +121,10 @@ def _serve_slowly(
     copy: Callable[[bytes], object] | None,
 ) -> bool | None:
     """
-    Write *pending* to a peer that does not read just now, and meanwhile go on
-    reading whenever writing is not possible: it may be sending all that it has before
-    it reads its first answer.
+    Write *pending* to a peer that does not read now, and read whenever writing is not possible:
+    the peer may send all that it has before it reads the first answer.
 
-    :returns: None as soon as nothing is pending and the stream goes on; else as
-        serve does.
+    :returns: None when nothing is pending and the stream goes on; otherwise as serve.
     """
     import select
 
@@ -163,9 +161,9 @@ def serve_descriptor(
     channel: _socket.socket | None,
 ) -> bytes:
     """
-    Serve the connection that is *descriptor*, and close it so that no answer is lost.
+    Serve the connection *descriptor*, and close it so that no answer is lost.
 
-    A peer that goes away is no fault.
+    A peer that goes away is not an error.
 
     :returns: see linger.look.
     """
@@ -195,8 +193,8 @@ def serve_secured(
     connection: _socket.socket, copy: Callable[[bytes], object] | None = None
 ) -> None:
     """
-    Serve a TLS connection: as serve, but a peer that does not read its answers is not read
-    from, since an SSLSocket cannot do both at a time.
+    Serve a TLS connection as serve does, with one difference: a peer that does not read its
+    answers is not read from, since an SSLSocket cannot do both at the same time.
     """
     state = Uppercase()
     ended = False

@@ -1,5 +1,5 @@
 """
-The end of a child: what is said of it, and the exit itself.
+The end of a child: the report of an exception, and the exit itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _INSIDE = __file__.rpartition("/handlers/")[0]
 
 def report(raised: BaseException) -> int:
     """
-    Say on standard error, hence in the log, what the handler raised.
+    Write to standard error, and so into the log, what the handler raised.
 
-    :returns: the exit status that follows from it.
+    :returns: the exit status for it.
     """
     if isinstance(raised, SystemExit):
         if raised.code is None or isinstance(raised.code, int):
@@ -47,8 +47,8 @@ def report(raised: BaseException) -> int:
 
 def exit_now(status: int) -> NoReturn:
     """
-    End this process without tearing the interpreter down, which would touch, hence
-    copy, most of the template's pages.  Nothing is left to flush: the interpreter runs
-    with unbuffered streams.
+    End this process, with the low 8 bits of *status*.  The interpreter is not torn down: that
+    would touch, and so copy, most of the template's pages.  Nothing has to be flushed, since
+    its streams are not buffered.
     """
     os._exit(status & 0xFF)

@@ -1,8 +1,8 @@
 """
 Twisted protocol factories as handlers: a reactor in the child, for one connection.
 
-The only module of the child side that imports Twisted, and it does so in the child: a
-template that loads a factory has imported Twisted with it, but never a reactor.
+Twisted's reactor is imported in the child.  A template that loads a factory has imported other
+parts of Twisted, but never a reactor.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ __all__ = ["serving"]
 
 def serving(handler: Any) -> Callable[[socket.socket], None]:
     """
-    Make a function that serves a socket with a protocol of the factory *handler*, or
-    of the one that it makes, and returns when the connection has been lost.
+    Make a function that serves a socket with a protocol of *handler*: a factory, its class, or
+    the class of a protocol.  It returns when the connection has been lost.
     """
 
     def serve(connection: socket.socket) -> None:
@@ -30,14 +30,14 @@ def serving(handler: Any) -> Callable[[socket.socket], None]:
         from twisted.internet.protocol import Factory
 
         if "twisted.internet.reactor" not in sys.modules:
-            # all that importing it would do, but its file may be closed to us by now
+            # this is all that importing it does; this user may not be allowed to read its file
             default.install()
         from twisted.internet import reactor
 
         factory = _factory(handler, Factory)
         one = _OneConnection(factory, reactor)
         _log_to_stderr()
-        factory.noisy = False  # the server says whom it serves
+        factory.noisy = False  # the server logs its connections
         factory.doStart()
         descriptor = os.dup(connection.fileno())
         os.set_blocking(descriptor, False)
@@ -73,7 +73,7 @@ def _adopt(reactor: Any, descriptor: int, family: int, one: _OneConnection) -> N
 
 
 def _log_to_stderr() -> None:
-    """Whatever the protocol logs goes to standard error, and so into the server's log."""
+    """What the protocol logs goes to standard error, and so into the server's log."""
     from twisted.logger import (
         FileLogObserver,
         FilteringLogObserver,
@@ -86,7 +86,7 @@ def _log_to_stderr() -> None:
     def text(event: Any) -> str:
         return eventAsText(event, includeTimestamp=False) + "\n"
 
-    # what Twisted says of starting and stopping is of no interest for each connection
+    # for each connection, what Twisted logs about starting and stopping is too much
     worth_it = LogLevelFilterPredicate()
     worth_it.setLogLevelForNamespace("twisted.internet", LogLevel.warn)
     observer = FilteringLogObserver(FileLogObserver(sys.stderr, text), [worth_it])
@@ -95,8 +95,8 @@ def _log_to_stderr() -> None:
 
 class _OneConnection:
     """
-    Stands before the factory: gives the protocol the real address of its peer, and stops
-    the reactor when the connection is lost, or refused by the factory.
+    Wraps the factory: gives the protocol the real address of its peer, and stops the reactor
+    when the connection is lost, or when the factory refuses it.
     """
 
     noisy = False
@@ -132,12 +132,12 @@ class _OneConnection:
         return protocol
 
     def doStart(self) -> None:
-        """Started already."""
+        """Does nothing: the factory has been started."""
 
     doStop = doStart
 
     def peer_has_gone(self) -> None:
-        """There is nobody to build a protocol for."""
+        """There is no peer to build a protocol for."""
         self._stop()
 
     def failed(self) -> None:
@@ -153,7 +153,7 @@ class _OneConnection:
 
 
 def _address(peer: Any, seen: Any) -> Any:
-    """The peer as an address of Twisted's; as *seen*, unless a proxy says otherwise."""
+    """The real peer as an address of Twisted's; *seen* unless a proxy has told another."""
     from twisted.internet.address import IPv4Address, IPv6Address
 
     if not isinstance(peer, tuple):

@@ -1,7 +1,7 @@
 """
 From an import path to a handler of one of the four kinds.
 
-What goes wrong here is told in one line: it is shown to whoever starts the server.
+Errors are reported in one line, for the operator who starts the server.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["BadHandler", "kind_of", "resolve"]
 
 _CO_COROUTINE = 0x80
-"""As in the inspect module, which is too heavy to import for it."""
+"""As in the inspect module, which would be too heavy to import."""
 
 _PATIENCE = 1.0
-"""Seconds that threads may take to end."""
+"""Seconds in which threads may end."""
 
 
 class BadHandler(Exception):
@@ -35,7 +35,7 @@ def resolve(order: ImportOrder) -> Any:
     """
     Import what *order* names: ``name`` in ``module``, which may be a script's path.
 
-    :raises BadHandler: it cannot be imported, or did at import what it must not do.
+    :raises BadHandler: it cannot be imported, or its import did something that is not allowed.
     """
     where = order["module"]
     try:
@@ -64,9 +64,9 @@ def resolve(order: ImportOrder) -> Any:
 
 def kind_of(handler: Any) -> str:
     """
-    Which of the four kinds: ``factory``, ``requests``, ``coroutine`` or ``callable``.
+    Find the kind of a handler: ``factory``, ``requests``, ``coroutine`` or ``callable``.
 
-    :raises BadHandler: none of them.
+    :raises BadHandler: it is of none of these kinds.
     """
     if _is_factory(handler):
         return "factory"
@@ -92,8 +92,8 @@ def kind_of(handler: Any) -> str:
 
 
 def _threads() -> int:
-    """How many threads there are.  One that has ended, and was waited for, may be seen by the
-    kernel a moment longer: so those that are too many are looked at again."""
+    """How many threads there are.  The kernel may still show a thread that has ended and was
+    joined, so if there is more than one they are counted again for a while."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         import time
@@ -129,8 +129,8 @@ def _last_line(failure: BaseException) -> str:
 
 
 def _is_factory(handler: Any) -> bool:
-    """Whether it is a Twisted protocol, factory, or a class of one of these.  Nothing can
-    be where nothing of Twisted has been imported."""
+    """Whether it is a Twisted factory, or the class of a factory or a protocol.  It cannot be, if
+    Twisted's interfaces have not been imported."""
     if "twisted.internet.interfaces" not in sys.modules:
         return False
     from twisted.internet.interfaces import IProtocol, IProtocolFactory

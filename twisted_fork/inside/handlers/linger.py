@@ -1,11 +1,10 @@
 """
-Close a connection so that no answer on its way is destroyed.
+Closes a connection so that no answer in flight is lost.
 
-Closing a TCP socket while something that its peer has sent is still unread makes
-the kernel send a reset, and a reset makes the peer's kernel drop what it has not
-yet handed to its program (RFC 9293 section 3.10.7.4, RFC 2525 section 2.17).  So a
-child first ends its own side, then reads and drops what still comes, and closes
-when its peer has ended too or has had time enough.
+If a TCP socket is closed with unread input, the kernel sends a reset, and the peer's kernel then
+drops what it has not yet given to its program (RFC 9293 section 3.10.7.4, RFC 2525 section 2.17).
+So a child first ends its own side, then reads and drops what still comes, and closes when the peer
+has ended its side too, or after LINGER seconds.
 """
 
 from __future__ import annotations
@@ -19,17 +18,16 @@ from twisted_fork.wire import messages
 __all__ = ["LINGER", "close", "look", "tell"]
 
 LINGER = 2.0
-"""Seconds that a peer is given to end its side."""
+"""Seconds that a peer has to end its side."""
 
 _READ = 64 * 1024
 
 
 def close(connection: _socket.socket, peer_done: bool = False) -> bytes:
     """
-    Close *connection*, lingering for at most LINGER seconds.
+    Close *connection*; blocks for at most LINGER seconds.
 
-    :param peer_done: the peer is known to have ended its side, so nothing can be
-        unread and there is nothing to wait for.
+    :param peer_done: the peer has ended its side, so nothing can be unread.
     :returns: see look.
     """
     try:
@@ -45,7 +43,7 @@ def close(connection: _socket.socket, peer_done: bool = False) -> bytes:
 
 def look(connection: _socket.socket) -> bytes:
     """What the kernel knows of a TCP connection that is about to be closed, see messages.ACCOUNT;
-    empty if it is none."""
+    empty if it is not TCP."""
     try:
         return connection.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, messages.ACCOUNT_SIZE)
     except OSError:
@@ -54,8 +52,8 @@ def look(connection: _socket.socket) -> bytes:
 
 def tell(info: bytes) -> None:
     """
-    The child ends: tell the reactor process what it has seen of its last connection, by way of
-    standard error, since the kernel says there whose words these are.
+    Tell the reactor process about this child's last connection, when the child ends.  It goes
+    over standard error, since there the kernel tells which process writes.
 
     :param info: see look.
     """
@@ -67,7 +65,7 @@ def tell(info: bytes) -> None:
 
 
 def _has_ended(connection: _socket.socket) -> bool:
-    """Whether the peer has ended its side, looking at no more than one reading's worth."""
+    """Whether the peer has ended its side; reads at most _READ bytes to find out."""
     try:
         return not connection.recv(_READ, _socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -1,5 +1,5 @@
 """
-From orders to what serves a connection.
+From orders to the function that serves a connection.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["load"]
 
 def load(orders: Orders) -> tuple[Serve, Serve]:
     """
-    Make the function that serves a connection: given its descriptor, the message that it
-    came with, and the child's channel, it returns when the connection is closed, what
-    closing.look says of that; and one that does the same without the handler, for rehearsals.
+    Make two functions.  The first serves a connection: it takes the descriptor, the message
+    that it came with, and the child's channel; when the connection is closed it returns what
+    linger.look says.  The second does the same without the handler, for rehearsals.
 
-    The plain echo has one of its own, since the machinery that others need would make
-    every fork slower.
+    The plain echo has functions of its own, since what other handlers need would make every
+    fork slower.
 
-    :raises BadHandler, OSError: see custom.Custom.
+    :raises BadHandler: the handler cannot be loaded.
     """
     order = orders["handler"]
     if order["kind"] == "echo" and order["print"]:
-        # before the first fork, see there
+        # before the first fork: see its docstring
         import twisted_fork.inside.handlers.printer  # noqa: F401
     if order["kind"] == "echo" and not orders["tls"]:
         serve = echo.serve_and_print_descriptor if order["print"] else echo.serve_descriptor

@@ -1,7 +1,7 @@
 """
-Printing what is received: to standard output, as long as that takes it.
+Printing what is received: to standard output, as long as that is possible.
 
-Imported before the first fork, so that all children of a template share what is told once.
+It has to be imported before the first fork, so that all children of a template share _told.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 __all__ = ["copy"]
 
 _told = mmap.mmap(-1, 1)
-"""Whether somebody has said that it cannot be printed."""
+"""Whether a child has reported that printing is not possible."""
 
 
 def copy(data: bytes) -> None:
-    """Print *data*.  Where that fails it is left out; the first to notice says so on standard
-    error, hence in the log."""
+    """Print *data*.  If that fails, *data* is left out, and the first child that notices says so
+    on standard error, and so in the log."""
     try:
         while data:
             try:
@@ -35,7 +35,7 @@ def copy(data: bytes) -> None:
 
 
 def _wait() -> None:
-    """Somebody has made standard output non-blocking, and it is full."""
+    """Another process has made standard output non-blocking, and it is full: wait."""
     import select
 
     poll = select.poll()

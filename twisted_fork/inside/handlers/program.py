@@ -1,6 +1,6 @@
 """
-A program as the handler: executed with the connection as its standard input and output,
-as inetd does it, and told about it as UCSPI and systemd do.
+A program as the handler: it is executed with the connection as its standard input and output, as
+inetd does, and gets the environment of UCSPI and systemd.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def execute(order: ProgramOrder, descriptor: int, info: api.ConnectionInfo) -> N
     """
     Become the program.
 
-    :param descriptor: the connection; a blocking socket.
+    :param descriptor: the connection, a blocking socket.
     :raises OSError: it cannot be executed.
     """
     env = environment(order, info.peer, info.local, info.number, dict(os.environ))
     if order["chdir"]:
         os.chdir(order["chdir"])
-    # what is ignored or blocked here, by the interpreter or by whoever started us, would
-    # stay so in the program
+    # signals that this process ignores or blocks, from the interpreter or inherited, would be
+    # ignored or blocked in the program too
     for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
         _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])

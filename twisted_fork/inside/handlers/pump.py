@@ -1,8 +1,8 @@
 """
 A pump between a TLS connection and a handler that needs a plain socket.
 
-The handler runs in a process of its own, with one end of a socket pair; the child, its
-parent, moves the bytes, and ends as the handler's process ended.
+The handler runs in a process of its own, with one end of a socket pair.  The child, its parent,
+moves the bytes, and then ends as the handler's process has ended.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _CHUNK = 64 * 1024
 
 def through(secured: ssl.SSLSocket, serve: Callable[[socket.socket], None]) -> None:
     """
-    Run *serve* in a forked process with a plain socket, and pump until it has ended.
+    Run *serve* in a forked process with a plain socket, and move bytes until it has ended.
 
-    :raises SystemExit: it did not end with status 0.
+    :raises SystemExit: it has exited with another status than 0.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -69,7 +69,7 @@ class _Way:
         """
         Move what can be moved now.
 
-        :returns: whether anything was.
+        :returns: whether anything was moved.
         """
         moved = False
         if not self.ended and not self.pending:
@@ -98,8 +98,8 @@ class _Way:
 
 
 def _end(sink: socket.socket) -> None:
-    """No more bytes will come this way.  TLS has no half-close that peers understand, so
-    that side is ended when both ways are."""
+    """No more bytes will come in this direction.  Peers do not understand a half-closed TLS
+    connection, so that side is ended only when both directions are."""
     if not isinstance(sink, ssl.SSLSocket):
         try:
             sink.shutdown(socket.SHUT_WR)

@@ -1,9 +1,9 @@
 """
-TLS, ended in the child: the certificates are loaded once, the handshake is the child's.
+TLS, ended in the child: certificates are loaded once, and each child does its handshake.
 
-A peer that stalls its handshake keeps one child busy for so long, and nobody else.
-Children forked from one template share the keys of their session tickets, so a session
-begun with one is resumed with any other.
+A peer that stalls its handshake keeps only its own child busy, for at most --handshake-timeout.
+Children of one template share the keys of their session tickets, so a session that one of them
+began can be resumed with any other.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PATIENCE = 2.0
 
 def context(order: Certificates) -> ssl.SSLContext:
     """
-    Load certificate, key, and the certificates that clients' are checked against.
+    Load the certificate, its key, and the certificates that clients' are checked against.
 
     :param order: path and contents of each file.
-    :raises BadHandler: a file is no PEM file, or does not fit; it says which.
+    :raises BadHandler: a file is not a PEM file, or does not match; the message names it.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -56,7 +56,7 @@ def context(order: Certificates) -> ssl.SSLContext:
 
 @contextmanager
 def _in_memory(file: PemFile) -> Iterator[str]:
-    """The path of a file that is nowhere but in memory: ssl takes keys from nothing else."""
+    """The path of a file that exists only in memory: ssl loads keys only from files."""
     with open(memory_file("pem"), "wb") as made:
         made.write(file[1])
         made.flush()
@@ -65,10 +65,10 @@ def _in_memory(file: PemFile) -> Iterator[str]:
 
 def wrap(connection: socket.socket, made: ssl.SSLContext, timeout: float) -> ssl.SSLSocket:
     """
-    Shake hands.
+    Do the TLS handshake.
 
     :param timeout: seconds for all of it.
-    :raises OSError: the peer failed to, or took too long (TimeoutError).
+    :raises OSError: the peer has failed to, or took too long (TimeoutError).
     """
     import time
 
@@ -96,9 +96,9 @@ def wrap(connection: socket.socket, made: ssl.SSLContext, timeout: float) -> ssl
 
 def end(connection: ssl.SSLSocket) -> socket.socket:
     """
-    Say close_notify, and wait a moment for the peer's.
+    Send close_notify, and wait for the peer's, at most _PATIENCE seconds.
 
-    :returns: the plain socket, to be closed.
+    :returns: the plain socket, which has to be closed.
     """
     try:
         connection.settimeout(_PATIENCE)
