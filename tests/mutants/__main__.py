@@ -53,6 +53,7 @@ TESTS = {
         "pool.test_child",
         "pool.test_session",
         "pool.test_pool",
+        "pool.test_placement_failures",
         "pool.test_deadlines",
         "pool.test_placement",
     ],
