@@ -102,7 +102,7 @@ def _told(why: OSError, path: bytes) -> OSError:
     folder = os.fsdecode(os.path.dirname(path)) or "."
     text = why.strerror or str(why)
     if why.errno == errno.ENOENT:
-        text = f"there is no folder {folder}; it takes a path in one that there is"
+        text = f"there is no folder {folder}; it takes a path in a folder that exists"
     elif why.errno == errno.ENOTDIR:
         text = f"{folder} is no folder; it takes a path in one"
     elif why.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
