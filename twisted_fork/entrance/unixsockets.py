@@ -22,7 +22,7 @@ _LONGEST = 107
 """The longest path that the kernel takes, in bytes; see unix(7)."""
 
 _MOST_TRIES = 100
-"""So often the lock may have been removed before it is ours."""
+"""How often to try again if the lock's file was removed before it was locked."""
 
 
 class Place:
