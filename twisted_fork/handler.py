@@ -113,7 +113,9 @@ class Program:
             )
         if shutil.which(name) is None:
             if os.path.exists(name) and "/" in name:
-                raise InvalidHandler(f"{name} cannot be executed: it is no file with permission to")
+                raise InvalidHandler(
+                    f"{name} cannot be executed: it is no file with permission to execute"
+                )
             raise InvalidHandler(f"{name} is not found; it takes a path or a name found in PATH")
         if self.chdir is not None and not os.path.isdir(self.chdir):
             raise InvalidHandler(f"chdir (--chdir) cannot be {self.chdir!r}: it is no folder")

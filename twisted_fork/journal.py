@@ -228,7 +228,7 @@ class Journal:
         self, reason: str | None = None, ending: Ending | None = None, template: int | None = None
     ) -> None:
         """The handler cannot be loaded again: *reason* says why, or *ending* how the new template
-        ended.  *template*: pid of the old one, which goes on, if there is one."""
+        ended.  *template*: pid of the old one, which stays, if there is one."""
         self._warn(
             "reload failed",
             {**how_ended(ending or Ending()), "reason": reason, "template": template},
@@ -243,7 +243,7 @@ class Journal:
         self._info("stopping", {"children": children, "grace": float(grace)})
 
     def draining(self, children: int) -> None:
-        """Still stopping: *children* are not waited for yet."""
+        """The service is still stopping: *children* are still serving."""
         self._info("draining", {"children": children})
 
     def signalled(self, name: str, children: int) -> None:

@@ -74,10 +74,10 @@ NEXT = {
 
 
 class Observer(Protocol):
-    """Is told when a service starts."""
+    """Is called when a service starts."""
 
     def starting(self) -> object:
-        """The service is about to start: it has no processes yet, and systemd knows nothing."""
+        """The service is about to start.  It has no processes yet; systemd was not notified yet."""
 
     def accepting(self, service: ForkingService) -> object:
         """The service accepts connections for the first time since it was started."""
@@ -145,7 +145,7 @@ class ForkingService(Service):
         of its own.  Blocks until that is done.
 
         :param uid: the user to try it as; by default that of this process.
-        :param gid: the group; by default that of this process.
+        :param gid: the group to try it as; only with *uid*.
         :raises InvalidHandler: it cannot be loaded, or children cannot be made.
         :raises InvalidSetting: settings and handler do not go together, the children
             would need too many descriptors, or the system denies what they need.

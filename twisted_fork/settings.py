@@ -129,8 +129,8 @@ class Settings:
     allow: tuple[str, ...] = _setting(
         (),
         NETWORKS,
-        "network that may connect, may be given several times; the most specific of all"
-        " networks decides, and whoever is in none is out [default: everybody]",
+        "network that may connect, may be given several times; the most specific network"
+        " decides, and a host in no network may not connect [default: everybody]",
     )
     deny: tuple[str, ...] = _setting(
         (), NETWORKS, "network that may not connect, may be given several times"

@@ -60,8 +60,8 @@ def own_process(service: ForkingService) -> None:
     """
     Let *service* have this process for itself: see take_signals, and ForkingService.alone.
 
-    Then nothing in it is waited for by SIGCHLD, so SIGCHLD is ignored by default.  A handler
-    would cost as much for each child as a line of the log.
+    Then nothing in it is waited for by SIGCHLD, so its handler is removed: for each child it
+    would cost as much as a line of the log.
     """
     from twisted.internet import reactor
 

@@ -188,7 +188,7 @@ class Gate:
             self._journal.accept_failing(failure.errno or 0, retry)
 
     def finish(self) -> Deferred[Any]:
-        """Close the ports for good.
+        """Close the ports permanently.
 
         :returns: a Deferred that fires when they are closed.
         """

@@ -1,5 +1,5 @@
 """
-Networks: who may connect, and who counts as the same source.
+Networks: which hosts may connect, and which are the same source.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _LONGEST = 107
 """The longest path that the kernel takes, in bytes; see unix(7)."""
 
 _MOST_TRIES = 100
-"""So often the lock may have been removed before it is ours."""
+"""How often to try again if the lock's file was removed before it was locked."""
 
 
 class Place:
@@ -102,7 +102,7 @@ def _told(why: OSError, path: bytes) -> OSError:
     folder = os.fsdecode(os.path.dirname(path)) or "."
     text = why.strerror or str(why)
     if why.errno == errno.ENOENT:
-        text = f"there is no folder {folder}; it takes a path in one that there is"
+        text = f"there is no folder {folder}; it takes a path in a folder that exists"
     elif why.errno == errno.ENOTDIR:
         text = f"{folder} is no folder; it takes a path in one"
     elif why.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

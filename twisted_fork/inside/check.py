@@ -30,7 +30,7 @@ _SIGKILL = 9
 def main() -> NoReturn:
     """Write ``checked`` and the call that forks children here to standard output, and exit with
     status 0; or write one line to standard error that says what is wrong, and exit with 1."""
-    # in a session of its own, what the handler starts at import can be ended with it
+    # a session of its own: what the handler starts at import can be ended with this process
     os.setsid()
     _end_with_our_parent()
     # the handler's own output must not mix with the answer

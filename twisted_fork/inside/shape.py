@@ -80,6 +80,6 @@ _INSTEAD = {
     _CALLED_WITH["callable"]: "it takes a callable(connection, peer), an async callable(reader,"
     " writer), a socketserver.BaseRequestHandler subclass or a Twisted protocol factory",
     _CALLED_WITH["coroutine"]: "it takes an async callable(reader, writer)",
-    _CALLED_WITH["requests"]: "it takes a class that is made as socketserver makes it",
-    _CALLED_WITH["factory"]: "it takes a class that is made so, or a factory that is made already",
+    _CALLED_WITH["requests"]: "it takes a class that socketserver could use",
+    _CALLED_WITH["factory"]: "it takes a class without required arguments, or a factory object",
 }

@@ -113,7 +113,7 @@ def _of_program(order: ProgramOrder, number: int) -> str:
         return f"{name} cannot be executed: its dynamic linker does not exist"
     why = os.strerror(number)
     if number == errno.EACCES:
-        why += ", for the user that children run as: of it, its interpreter or a folder"
+        why += ", for the user that children run as: to the program, its interpreter or a folder"
     return f"{name} cannot be executed: {why}"
 
 

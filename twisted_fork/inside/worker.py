@@ -33,7 +33,7 @@ class Work:
     """
     What a child does, as its orders say.  Made once, in the template or in a spawned child.
 
-    :ivar accounts: tell the reactor process how many bytes went over each connection.
+    :ivar accounts: report to the reactor process how many bytes went over each connection.
     :ivar serve, rehearsal: see loader.load.
     :ivar limit: applies the limits to a child; None if there are none.
     :ivar listened_to: the application wants the handler's messages.
@@ -68,7 +68,7 @@ def _limiting(limits: Limits | None) -> Callable[[], None] | None:
 
 def live(work: Work, channel: _socket.socket | None, message: messages.Message | None) -> int:
     """
-    Serve connections, one after the other, until the child has had all of its own or the
+    Serve connections, one after the other, until the child has served as many as it may or the
     reactor process has closed the channel.
 
     :param channel: for further connections, and for the handler's messages; None if there are

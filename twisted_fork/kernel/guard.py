@@ -1,7 +1,7 @@
 """
 The guard: everything that the reactor watches for this package is called through here.
 
-If a reader raises, Twisted stops watching it for good: an exception about one connection would
+If a reader raises, Twisted stops watching it permanently: an exception about one connection would
 close a port, or hide the ends of all children.  So every exception that comes up to here is
 logged, and the reader is watched again.  Most exceptions are caught before: they cost one
 connection (Gate.fault, Pool.fault) or one descriptor (Watcher).  Delayed calls that raise are
@@ -33,7 +33,7 @@ class _Reader(Protocol):
 @implementer(IReadDescriptor)
 class GuardedReader:
     """
-    What the reactor watches in the place of a reader that must not be lost.
+    What the reactor watches in place of a reader that must not be lost.
 
     :param reader: its doRead may raise anything.
     :ivar wanted: it has to be watched.
@@ -61,7 +61,7 @@ class GuardedReader:
             self.wanted = True
 
     def ignore(self) -> None:
-        """Watch it no more; a second call does nothing."""
+        """Stop watching it; a second call does nothing."""
         self.wanted = False
         self._again.cancel()
         self._reactor.removeReader(self)

@@ -67,7 +67,7 @@ class Orphans:
             self._next.arm(_EVERY)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._next.cancel()
 
     def _look(self) -> None:

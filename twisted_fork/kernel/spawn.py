@@ -21,7 +21,7 @@ __all__ = ["start_process"]
 
 class _Listener(ProcessProtocol):
     """
-    Is told about a process while Twisted waits for it.
+    Receives the end of a process while Twisted waits for it.
 
     :ivar pid: is kept when the process has ended.
     :ivar reason: how it ended; None if it has not.

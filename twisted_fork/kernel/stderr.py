@@ -3,7 +3,7 @@ The children's standard error, on its way into the log.
 
 Each template, each spawned child and each program that the reactor process executes has a Unix
 stream socket for its standard error; the children of a template share the template's.  The kernel
-tells who wrote each piece (SO_PASSCRED, see unix(7)), so no process can write in another's name.
+reports who wrote each piece (SO_PASSCRED, see unix(7)), so no process can write in another's name.
 systemd's journal does the same.
 
 However much is written, it takes little of each turn of the reactor.  All sockets are in one epoll
@@ -254,7 +254,7 @@ class StandardError:
             self._shared[stream] = None
 
     def closing(self, stream: Stream, fd: int) -> None:
-        """Read *stream* no more."""
+        """Stop reading *stream*."""
         if self._open.pop(fd, None) is not None:
             self._epoll.unregister(fd)
         self._shared.pop(stream, None)

@@ -40,10 +40,10 @@ _MOST_ACCOUNTS = 4096
 
 class Tap:
     """
-    Turns pieces of standard error into lines of the log, and collects what children tell of their
-    connections.
+    Turns pieces of standard error into lines of the log, and collects what children report about
+    their connections.
 
-    :ivar accounts: by pid, the bytes received and sent that a process has told (see
+    :ivar accounts: by pid, the bytes received and sent that a process has reported (see
         messages.ACCOUNT).  The reader of one removes it.
     """
 

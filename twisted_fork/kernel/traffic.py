@@ -86,7 +86,7 @@ class Traffic:
 
 def require_told(listeners: Iterable[_socket.socket]) -> None:
     """
-    Check that the kernel tells when bytes went over connections of *listeners*.
+    Check that the kernel reports when bytes went over connections of *listeners*.
 
     :raises InvalidSetting: it does not.
     """

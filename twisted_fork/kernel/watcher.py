@@ -46,7 +46,7 @@ class Watching(Protocol):
         """Call the reader's doRead from now on whenever there is something to read."""
 
     def ignore(self, descriptor: int, reader: Readable) -> object:
-        """Call it no more."""
+        """Stop calling it."""
 
 
 class Watcher:
@@ -75,7 +75,7 @@ class Watcher:
         self._readers[descriptor] = reader
 
     def ignore(self, descriptor: int, reader: Readable) -> None:
-        """Call it no more, if it is watched.  The descriptor has to be open."""
+        """Stop calling it, if it is watched.  The descriptor has to be open."""
         if self._readers.get(descriptor) is reader:
             del self._readers[descriptor]
             try:
@@ -84,7 +84,7 @@ class Watcher:
                 pass
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching everything."""
         if not self._epoll.closed:
             self._guarded.ignore()
             self._readers.clear()

@@ -28,7 +28,7 @@ from twisted_fork.wire.orders import Orders
 __all__ = ["Check", "check", "too_late", "verdict"]
 
 _READ = 64 * 1024
-"""Bytes read at once; and so many bytes, the last ones, are kept of each stream."""
+"""Bytes read at once; of each stream, this many of the last bytes are kept."""
 
 
 _CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
@@ -198,7 +198,7 @@ class _Tail:
         self._data = (self._data + data)[-_READ:]
 
     def raised(self) -> None:
-        """doRead has raised: read no more."""
+        """doRead has raised: stop reading."""
         self._watcher.ignore(self._fd, self)
 
     def close(self) -> bytes:

@@ -1,7 +1,8 @@
 """
 The spawn launcher: each child is a fresh interpreter, from ``reactor.spawnProcess``.
 
-Ten times slower than a fork, but no two children have the same memory layout.
+Much slower than a fork (tens of milliseconds of CPU for each child), but no two children have the
+same memory layout.
 """
 
 from __future__ import annotations

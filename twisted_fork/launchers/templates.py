@@ -32,7 +32,7 @@ _LINGER = 5.0
 
 
 class Asking(Protocol):
-    """What is told by templates."""
+    """What Templates calls; see ForkLauncher."""
 
     def answered(self, template: Template, message: messages.Message) -> object:
         """A template, or a child that it forked, has answered."""

@@ -32,7 +32,7 @@ class Connection:
     :ivar peer: the peer, as the log shows it.
     :ivar is_tcp: it came over TCP, whatever peer a proxy names.
     :ivar local: the address that was connected to, if a proxy has told it; otherwise None.
-    :ivar source: whose connection it is: a host, a network, or the user of a Unix socket.
+    :ivar source: what it is counted under: a host, a network, or the user of a Unix socket.
     :ivar number: how many connections of the same source are alive, this one included.
     :ivar counted: it is counted as alive; see sources.Sources.
     :ivar extras: the TLVs of its PROXY header, by type; None without any.

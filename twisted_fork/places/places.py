@@ -68,7 +68,7 @@ class Places:
         self._banner = os.fsencode(settings.banner_refused or "")
 
     def may_accept(self) -> bool:
-        """Whether to accept one more connection, be it to refuse it; if not, set *wanted*."""
+        """Whether to accept one more, to serve or refuse it; sets *wanted* if there is no room."""
         busy = self._children.busy + len(self._reserved)
         look = policy.Look(busy, len(self.waiting), self.can_place(), self.closed)
         if policy.may_accept(self._settings, look):
@@ -112,7 +112,7 @@ class Places:
         self.release(connection)
 
     def release(self, connection: Connection) -> None:
-        """Close *connection* here, and count it no more.  A second call does nothing."""
+        """Close *connection* here, and stop counting it.  A second call does nothing."""
         if connection.descriptor >= 0:
             connection.close()
         if connection.counted:

@@ -26,7 +26,7 @@ class Children(Roster):
 
     :ivar generation: of those that are ordered from now on.  One of an older generation is
         dismissed when it becomes idle.
-    :ivar stuck: looks for children that do not go on.
+    :ivar stuck: finds children that stay too long in a state.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal, launcher: Launcher) -> None:
@@ -60,7 +60,7 @@ class Children(Roster):
         self.watchdog.watch()
 
     def give_up(self, child: Child) -> None:
-        """Kill *child*, whatever its state; remove it at once if no news of it can come."""
+        """Kill *child*, whatever its state; remove it at once if nothing more can come from it."""
         child.over()
         child.close_channel()
         process = child.process

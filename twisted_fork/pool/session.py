@@ -27,7 +27,7 @@ class Serving:
 
     :param crashed: is called with the source of a connection whose child a signal or a limit
         has ended.
-    :param told: takes a pid, and returns what that child has told at its end: bytes received
+    :param told: takes a pid, and returns what that child has reported at its end: bytes received
         and sent, or None.
     """
 
@@ -92,7 +92,7 @@ class Serving:
         limit = limit_of(child, ending, self._settings)
         amount = child.amount
         if child.pid is not None and ending.signal is None and not self._settings.quiet:
-            # a child that was killed has told nothing; *amount* is set if a time limit was reached
+            # a child that was killed reports nothing; *amount* is set if a time limit was reached
             amount = self._told(child.pid) or amount
         if (ending.signal is not None or limit is not None) and not stopping:
             self._crashed(child.source)

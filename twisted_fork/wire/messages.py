@@ -88,12 +88,12 @@ CARRIES_CONNECTION = 1
 CARRIES_CHANNEL = 2
 
 ACCOUNT = b"\0account "
-"""Child to reactor process, over standard error, where the kernel tells the sender.  The next
+"""Child to reactor process, over standard error, where the kernel reports the sender.  The next
 ACCOUNT_SIZE bytes are what the kernel knew of its connection when it was closed."""
 
 ACCOUNT_SIZE = 216
 """Bytes of ``struct tcp_info`` (linux/tcp.h) up to the last counter that is needed: Linux 4.19.
-Of a kernel that tells less, nothing is sent."""
+If a kernel has less, nothing is sent."""
 
 EXIT_MEMORY = 250
 """Exit status of a child whose handler ran out of memory.  Neither sysexits.h nor shells nor

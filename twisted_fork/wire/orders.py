@@ -97,7 +97,7 @@ class Orders(TypedDict):
     """
     What a template, or a spawned child, is told.
 
-    accounts: children tell how many bytes went over each connection.
+    accounts: children report how many bytes went over each connection.
     clone: the system call that forks children here; see inside.sibling.Cloner.
     handshake_timeout: seconds for a TLS handshake.
     launcher: ``fork`` or ``spawn``.

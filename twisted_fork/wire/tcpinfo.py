@@ -1,5 +1,5 @@
 """
-Reading ``struct tcp_info`` (linux/tcp.h): what the kernel tells of a TCP connection.
+Reading ``struct tcp_info`` (linux/tcp.h): what the kernel knows of a TCP connection.
 
 A child asks for it when it closes its connection (inside/handlers/linger.py); the reactor process
 asks for that of a connection that it has handed over (kernel/traffic.py).

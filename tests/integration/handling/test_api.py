@@ -160,7 +160,7 @@ def test_messages_of_many_children_meet_in_the_reactor_process(
 def test_a_message_may_be_64_kib_long_and_no_longer(serve: Serve) -> None:
     application = tac(serve, "telling:tells_much")
     told = ask(application.address, b"")
-    assert told == b"a message of 65537 bytes: at most 65536 can be"
+    assert told == b"a message of 65537 bytes: at most 65536 are possible"
     application.says("message", 2)
     assert [length for _, _, length, _ in application.said("message")] == [65536, 0]
 

@@ -68,7 +68,7 @@ def _run(handler: Any) -> Serve:
     import asyncio
 
     class Writer(asyncio.StreamWriter):
-        """Tells the real peer, if the connection comes from a proxy."""
+        """Returns the real peer's address, if the connection comes from a proxy."""
 
         def get_extra_info(self, name: str, default: Any = None) -> Any:
             if name == "peername":

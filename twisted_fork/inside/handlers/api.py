@@ -94,7 +94,7 @@ def tell(message: bytes) -> bool:
     message = bytes(message)
     if len(message) > messages.MAX_PAYLOAD:
         raise ValueError(
-            f"a message of {len(message)} bytes: at most {messages.MAX_PAYLOAD} can be"
+            f"a message of {len(message)} bytes: at most {messages.MAX_PAYLOAD} are possible"
         )
     connection()
     if _listener is None:

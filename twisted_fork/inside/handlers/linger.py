@@ -53,7 +53,7 @@ def look(connection: _socket.socket) -> bytes:
 def tell(info: bytes) -> None:
     """
     Tell the reactor process about this child's last connection, when the child ends.  It goes
-    over standard error, since there the kernel tells which process writes.
+    over standard error, since there the kernel reports which process writes.
 
     :param info: see look.
     """

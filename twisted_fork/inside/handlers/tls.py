@@ -32,24 +32,25 @@ def context(order: Certificates) -> ssl.SSLContext:
 
     :param order: path and contents of each file.
     :raises BadHandler: a file is not a PEM file, or does not match; the message names it.
+    :raises OSError: out of descriptors or memory.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate, key, client_ca = order["certificate"], order["key"], order["client_ca"]
-    try:
-        with _in_memory(certificate) as chain, _in_memory(key or certificate) as its_key:
-            made.load_cert_chain(chain, its_key, password="")
-    except (OSError, ValueError) as failure:
-        raise BadHandler(
-            f"{certificate[0]} and {(key or certificate)[0]} are no PEM certificate with its"
-            f" private key, without a passphrase: {failure}"
-        ) from None
-    if client_ca:
+    with _in_memory(certificate) as chain, _in_memory(key or certificate) as its_key:
         try:
-            with _in_memory(client_ca) as authorities:
-                made.load_verify_locations(authorities)
+            made.load_cert_chain(chain, its_key, password="")
         except (OSError, ValueError) as failure:
-            raise BadHandler(f"{client_ca[0]} holds no PEM certificate: {failure}") from None
+            raise BadHandler(
+                f"{certificate[0]} and {(key or certificate)[0]} are no PEM certificate with its"
+                f" private key, without a passphrase: {failure}"
+            ) from None
+    if client_ca:
+        with _in_memory(client_ca) as authorities:
+            try:
+                made.load_verify_locations(authorities)
+            except (OSError, ValueError) as failure:
+                raise BadHandler(f"{client_ca[0]} holds no PEM certificate: {failure}") from None
         made.verify_mode = ssl.CERT_REQUIRED
     return made
 

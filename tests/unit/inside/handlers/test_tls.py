@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -66,6 +67,15 @@ class ContextTests(SecureCase):
 
     def test_the_key_may_be_in_a_file_of_its_own(self) -> None:
         tls.context(self.order(key=f"{self.folder}/key"))
+
+    def test_a_file_that_cannot_be_made_is_no_fault_of_the_certificate(self) -> None:
+        def refuse(name: str) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        self.patch(tls, "memory_file", refuse)
+        with self.assertRaises(OSError) as raised:
+            tls.context(self.order())
+        self.assertEqual(raised.exception.errno, errno.EMFILE)
 
     def test_clients_are_asked_for_certificates_if_they_are_to_be_checked(self) -> None:
         context = tls.context(self.order(client_ca=self.certificate))
