@@ -27,10 +27,17 @@ _POOL = [
     "pool.test_pool_life",
 ]
 
+_TEMPLATES = ["launchers.test_template", "launchers.test_fork", "launchers.test_fork_reload"]
+
+_SERVICE = ["test_service", "launchers.test_fork_reload"]
+
 TESTS = {
     "policy": ["test_policy"],
     "agreement": ["test_agreement"],
     "later": ["test_later"],
+    "logformat": ["test_journal", "test_logformat"],
+    "service": _SERVICE,
+    "running": _SERVICE,
     "entrance/admission": [
         "entrance.test_admission",
         "entrance.test_judge",
@@ -50,6 +57,9 @@ TESTS = {
     **dict.fromkeys(
         ("pool/children", "pool/faults", "pool/placement", "pool/pool", "pool/stuck"), _POOL
     ),
+    **dict.fromkeys(("launchers/template", "launchers/templates", "launchers/fork"), _TEMPLATES),
+    "launchers/choosing": ["test_service"],
+    "kernel/descriptors": ["kernel.test_descriptors"],
     "wire/messages": [
         "wire.test_messages",
         "kernel.test_channels",
