@@ -20,6 +20,7 @@ _POOL = [
     "places.test_places",
     "pool.test_pool_children",
     "pool.test_pool_faults",
+    "pool.test_pool_edges",
     "pool.test_upkeep",
     "pool.test_drain",
     "entrance.test_judge",
@@ -27,38 +28,62 @@ _POOL = [
     "pool.test_pool_life",
 ]
 
-_TEMPLATES = ["launchers.test_template", "launchers.test_fork", "launchers.test_fork_reload"]
+_TEMPLATES = [
+    "launchers.test_template",
+    "launchers.test_template_edges",
+    "launchers.test_fork",
+    "launchers.test_fork_edges",
+    "launchers.test_templates_edges",
+    "launchers.test_fork_reload",
+]
 
-_SERVICE = ["test_service", "launchers.test_fork_reload"]
+_SERVICE = [
+    "test_service",
+    "test_service_edges",
+    "test_running_edges",
+    "launchers.test_fork_reload",
+]
 
 TESTS = {
     "policy": ["test_policy"],
     "agreement": ["test_agreement"],
     "later": ["test_later"],
-    "logformat": ["test_journal", "test_logformat"],
+    "logformat": ["test_logformat_edges", "test_journal", "test_logformat"],
     "service": _SERVICE,
     "running": _SERVICE,
     "entrance/admission": [
         "entrance.test_admission",
         "entrance.test_judge",
+        "entrance.test_admission_edges",
         "places.test_refusals",
         "entrance.test_proxy",
     ],
     "places/places": [
         "places.test_places",
+        "places.test_places_edges",
         "entrance.test_judge",
         "entrance.test_admission",
         *_POOL,
     ],
-    "pool/child": ["pool.test_child", "pool.test_pool", "pool.test_deadlines"],
-    "pool/roster": ["pool.test_roster", "pool.test_pool", "pool.test_pool_life"],
-    "pool/upkeep": ["pool.test_upkeep", "pool.test_pool"],
-    "pool/deadlines": ["pool.test_deadlines"],
+    "pool/child": [
+        "pool.test_child",
+        "pool.test_pool",
+        "pool.test_pool_edges",
+        "pool.test_deadlines",
+    ],
+    "pool/roster": [
+        "pool.test_roster",
+        "pool.test_roster_edges",
+        "pool.test_pool",
+        "pool.test_pool_life",
+    ],
+    "pool/upkeep": ["pool.test_upkeep", "pool.test_pool", "pool.test_pool_edges"],
+    "pool/deadlines": ["pool.test_deadlines", "pool.test_pool_edges"],
     **dict.fromkeys(
         ("pool/children", "pool/faults", "pool/placement", "pool/pool", "pool/stuck"), _POOL
     ),
     **dict.fromkeys(("launchers/template", "launchers/templates", "launchers/fork"), _TEMPLATES),
-    "launchers/choosing": ["test_service"],
+    "launchers/choosing": ["launchers.test_choosing"],
     "kernel/descriptors": ["kernel.test_descriptors"],
     "wire/messages": [
         "wire.test_messages",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
+import unicodedata
 
-from twisted_fork.logformat import printable, signal_name
+from twisted_fork.logformat import _ESCAPES, printable, signal_name
 
 from .cases import Case
 
@@ -21,6 +23,10 @@ class EscapeTests(Case):
         for byte in range(0x80, 0x100):
             text = bytes([byte]).decode("ascii", "surrogateescape")
             self.assertEqual(printable(f"a{text}b"), f"a\\x{byte:02x}b")
+
+    def test_these_are_what_is_known_beforehand(self) -> None:
+        controls = {n for n in range(sys.maxunicode) if unicodedata.category(chr(n)) == "Cc"}
+        self.assertEqual(set(_ESCAPES), controls | set(range(0xDC80, 0xDD00)))
 
     def test_everything_else_is_escaped_as_python_does(self) -> None:
         for char in ("\u200b", "\u2028", "\ufeff", "\udc7f", "\udd00", "\U000e0001"):
