@@ -24,6 +24,7 @@ _POOL = [
     "pool.test_placement_failures",
     "pool.test_drain",
     "pool.test_faults",
+    "pool.test_pool_edges",
     "entrance.test_judge",
     "pool.test_placement",
     "launchers.test_spawn",
@@ -38,17 +39,44 @@ def _pool(*first: str) -> list[str]:
     return [*first, *(name for name in _POOL if name not in first)]
 
 
+_TEMPLATES = [
+    "launchers.test_template",
+    "launchers.test_template_edges",
+    "launchers.test_fork",
+    "launchers.test_fork_edges",
+    "launchers.test_templates",
+    "launchers.test_templates_edges",
+    "launchers.test_templates_reload",
+]
+
+_SERVICE = [
+    "test_service",
+    "test_service_edges",
+    "test_runtime",
+    "test_runtime_edges",
+    "launchers.test_templates_reload",
+]
+
 TESTS = {
     "policy": ["test_policy"],
     "agreement": ["test_agreement"],
     "timers": ["test_timers"],
+    "logformat": ["test_logformat_edges", "test_journal", "test_logformat"],
+    "service": _SERVICE,
+    "runtime": _SERVICE,
     "entrance/admission": [
         "entrance.test_admission",
         "entrance.test_judge",
+        "entrance.test_admission_edges",
         "places.test_refusals",
         "entrance.test_proxy",
     ],
-    "places/places": _pool("places.test_places", "entrance.test_judge", "entrance.test_admission"),
+    "places/places": _pool(
+        "places.test_places",
+        "places.test_places_edges",
+        "entrance.test_judge",
+        "entrance.test_admission",
+    ),
     "pool/child": [
         "pool.test_child",
         "pool.test_session",
@@ -56,20 +84,25 @@ TESTS = {
         "pool.test_placement_failures",
         "pool.test_deadlines",
         "pool.test_placement",
+        "pool.test_pool_edges",
     ],
     "pool/roster": [
         "pool.test_roster",
+        "pool.test_roster_edges",
         "pool.test_pool",
         "pool.test_placement",
         "pool.test_pool_life",
     ],
-    "pool/upkeep": ["pool.test_upkeep", "pool.test_pool"],
-    "pool/deadlines": ["pool.test_deadlines"],
+    "pool/upkeep": ["pool.test_upkeep", "pool.test_pool", "pool.test_pool_edges"],
+    "pool/deadlines": ["pool.test_deadlines", "pool.test_pool_edges"],
     "pool/children": _pool("pool.test_children"),
     "pool/faults": _pool("pool.test_faults"),
     "pool/placement": _pool("pool.test_placement", "pool.test_placement_failures"),
     "pool/pool": _pool("pool.test_pool"),
     "pool/watchdog": _pool("pool.test_watchdog"),
+    **dict.fromkeys(("launchers/template", "launchers/templates", "launchers/fork"), _TEMPLATES),
+    "launchers/choice": ["launchers.test_choice", "launchers.test_choice_edges"],
+    "kernel/descriptors": ["kernel.test_descriptors"],
     "wire/messages": [
         "wire.test_messages",
         "kernel.test_channels",

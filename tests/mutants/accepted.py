@@ -15,6 +15,70 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ("__init__", "self.generation = 0", "self.generation = 1"),
             ("__init__", "self.generation = 0", "self.generation = -1"),
         ],
+        "both have a number for each kind": [
+            (
+                "_change",
+                "return _Counts(*(each - was for each, was in zip(after, before, strict=True)))",
+                "return _Counts(*(each - was for each, was in zip(after, before, strict=False)))",
+            ),
+        ],
+        "it is not 0 there": [
+            ("move", "if idle > 0:", "if idle > -1:"),
+            ("move", "if idle > 0:", "if idle >= 0:"),
+        ],
+    },
+    "service": {
+        "Twisted's does nothing": [
+            (
+                "privilegedStartService",
+                "super().privilegedStartService()  # type: ignore[no-untyped-call]",
+                "pass  # type: ignore[no-untyped-call]",
+            ),
+        ],
+    },
+    "launchers/template": {
+        "what is not in the table changes nothing": [
+            ("", "(State.MUTE, Event.CHANNEL_ENDED): State.MUTE,", after)
+            for after in (
+                "",
+                "(State.ENDED, Event.CHANNEL_ENDED): State.MUTE,",  # as is told in the next line
+                "(State.MUTE, Event.PROCESS_ENDED): State.MUTE,",  # likewise, three lines below
+            )
+        ],
+    },
+    "launchers/templates": {
+        "an error without a number is told in other words": [
+            (within, line, line.replace("or 0", f"or {number}"))
+            for number in (1, -1)
+            for within, line in (
+                (
+                    "start",
+                    "self._journal.template_not_started(failure.errno or 0, "
+                    "self._restart.failed())",
+                ),
+                ("reload", "self.reload_failed(os.strerror(failure.errno or 0))"),
+            )
+        ],
+        "a socket that is forgotten is closed": [("_new", "theirs.close()", "pass")],
+        "READY is not about a child, and one that has ended has nothing to do": [
+            ("_received", "return", "pass"),
+        ],
+        "that spares are of another has been told, and all is settled then": [
+            ("_is_ready", "self._asking.changed()", "pass"),
+        ],
+        "one that has ended is told of once, and the next reload has another": [
+            ("_template_ended", "self._candidate = None", "pass"),
+        ],
+    },
+    "launchers/fork": {
+        "a channel that is broken or has ended: a template that is ready is MUTE then": [
+            (
+                "launch",
+                "template.happens(Event.BROKEN)  # it has died: its successor will be asked",
+                "template.happens(Event.CHANNEL_ENDED)  # it has died: its successor will be asked",
+            ),
+        ],
+        "a socket that is forgotten is closed": [("launch", "theirs.close()", "pass")],
     },
     "timers": {
         "sixty doublings are past every limit, and so are 59": [
@@ -25,9 +89,6 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             )
             for number in (59, 61)
         ],
-    },
-    "pool/upkeep": {
-        "it saves work only: what is armed is not armed again": [("look_after", "return", "pass")],
     },
     "pool/deadlines": {
         "any number that is not positive ends the connection": [
@@ -46,6 +107,9 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
                 f"socket = {_SOCKET}, {number}, connection.descriptor)",
             )
             for number in (1, -1)
+        ],
+        "closing twice does no harm": [
+            ("release", "if connection.descriptor >= 0:", "if connection.descriptor >= -1:"),
         ],
     },
     "wire/messages": {
@@ -89,6 +153,7 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
         "while nothing has failed there is no spell to end": [
             ("__init__", "self._failed = 0.0", "self._failed = 1.0"),
             ("__init__", "self._failed = 0.0", "self._failed = -1.0"),
+            ("__init__", "self._failed = 0.0", "pass"),
         ],
         "none is ordered in the instant of a failure": [
             (
@@ -113,6 +178,13 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
         "generations are only told apart": [
             (within, "self.children.generation += 1", "self.children.generation += 2")
             for within in ("renew", "stop")
+        ],
+        "what is still to be done has been noted: by who has changed something, and by Upkeep": [
+            (within, "self.children.changed = True", "pass")
+            for within in ("launcher_changed", "_repair")
+        ],
+        "once it is closed nothing waits, nobody is let in and no spare is ordered": [
+            ("settle", "return", "pass"),
         ],
     },
     "pool/children": {

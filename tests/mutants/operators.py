@@ -10,6 +10,7 @@ import pickle
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import parso
@@ -17,9 +18,9 @@ from cosmic_ray.ast import ast_nodes
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.operators.provider import OperatorProvider
 
-from twisted_fork.pool.child import Event, State
-
 __all__ = ["Mutant", "mutants"]
+
+_ROOT = Path(__file__).parents[2]
 
 _ADOPTED = [
     "AddNot",
@@ -142,9 +143,14 @@ class RemoveElement(_Operator):
 
 
 class ReplaceMember(_Operator):
-    """A state or an event becomes the next one."""
+    """
+    A state, an event or another member of an enumeration becomes the next one.
 
-    _kinds = {"State": list(State.__members__), "Event": list(Event.__members__)}
+    :param kinds: the names of the members of each.
+    """
+
+    def __init__(self, kinds: dict[str, list[str]]) -> None:
+        self._kinds = kinds
 
     def ways(self, node: Any) -> int:
         if node.type != "name" or node.value not in self._kinds:
@@ -159,6 +165,28 @@ class ReplaceMember(_Operator):
         return node
 
 
+def _enumerations(source: str) -> dict[str, list[str]]:
+    """The members of the enumerations that a module defines, or imports from another of ours."""
+    tree = ast.parse(source)
+    found = _defined(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("twisted_fork."):
+            path = _ROOT / f"{str(node.module).replace('.', '/')}.py"
+            if path.exists():
+                theirs = _defined(ast.parse(path.read_text()))
+                found.update((a.name, theirs[a.name]) for a in node.names if a.name in theirs)
+    return found
+
+
+def _defined(tree: ast.Module) -> dict[str, list[str]]:
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and "Enum" in map(ast.unparse, node.bases):
+            targets = [ast.unparse(m.targets[0]) for m in node.body if isinstance(m, ast.Assign)]
+            found[node.name] = [name for name in targets if not name.startswith("_")]
+    return found
+
+
 def _leaf(word: str, node: Any) -> Any:
     prefix = node.get_first_leaf().prefix
     return parso.python.tree.Name(word, node.start_pos, prefix=prefix)
@@ -169,7 +197,7 @@ def mutants(source: str) -> list[Mutant]:
     provider = OperatorProvider()
     operators: list[tuple[str, Any]] = [(name, provider[name]()) for name in _ADOPTED]
     operators += [(kind.__name__, kind()) for kind in (RemoveStatement, RemoveElement)]
-    operators.append(("ReplaceMember", ReplaceMember()))
+    operators.append(("ReplaceMember", ReplaceMember(_enumerations(source))))
     seen = {_meaning(source)}
     found = []
     tree = parso.parse(source)
