@@ -240,8 +240,10 @@ class StandardError:
         self._pause.arm(_PATIENCE)
 
     def _go_on(self) -> None:
-        self._watcher.ignore(self._epoll.fileno(), self)
-        self._watcher.watch(self._epoll.fileno(), self)
+        try:
+            self._watcher.watch(self._epoll.fileno(), self)
+        except FileExistsError:
+            pass  # it was called before, and something raised then
 
     # Called by streams
 

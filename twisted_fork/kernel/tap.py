@@ -61,7 +61,11 @@ class Tap:
     def wrote(self, pid: int, data: bytes) -> None:
         """A child, or a process that it has started, has written *data*."""
         if data.startswith(messages.ACCOUNT) and len(data) == _ACCOUNT and not self._unfinished:
-            self._account(pid, data[len(messages.ACCOUNT) :])  # the usual case
+            amount = tcpinfo.amount(data[len(messages.ACCOUNT) :])  # the usual case
+            if amount is not None:
+                self.accounts[pid] = amount
+                if len(self.accounts) > _MOST_ACCOUNTS:
+                    self.accounts.popitem(last=False)
             return
         data = self._unfinished.pop(pid, b"") + data
         begun = b""
@@ -98,16 +102,13 @@ class Tap:
             end = start + _ACCOUNT
             if end > len(data):
                 return text, data[start:]
-            self._account(pid, data[start + len(messages.ACCOUNT) : end])
+            amount = tcpinfo.amount(data[start + len(messages.ACCOUNT) : end])
+            if amount is not None:
+                self.accounts[pid] = amount
+                if len(self.accounts) > _MOST_ACCOUNTS:
+                    self.accounts.popitem(last=False)
             data = data[end:]
         return text + data, b""
-
-    def _account(self, pid: int, info: bytes) -> None:
-        amount = tcpinfo.amount(info)
-        if amount is not None:
-            self.accounts[pid] = amount
-            if len(self.accounts) > _MOST_ACCOUNTS:
-                self.accounts.popitem(last=False)
 
     def _left(self) -> int:
         """How many lines may still be logged in this second."""

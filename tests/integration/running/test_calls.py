@@ -44,11 +44,11 @@ class Counted:
         )
         self.server.wait_until_idle()
 
-    def calls(self) -> list[list[str]]:
+    def calls(self) -> list[list[list[str]]]:
         """Since this was asked last."""
         self.server.kill(signal.SIGRTMIN)
         wait_until(self._file.exists, "the calls")
-        found: list[list[str]] = json.loads(self._file.read_text())
+        found: list[list[list[str]]] = json.loads(self._file.read_text())
         self._file.unlink()
         return found
 
@@ -59,17 +59,21 @@ class Counted:
             talk(connection, b"hello")
         self.server.wait_for(ends, of=connection)
         self.server.wait_until_idle()
-        return [
-            name
-            for root in self.calls()
-            if not any(name in OF_ANOTHER_CHILD for name in root)
-            for name in root
-        ]
+        return [name for root in self.calls() for name in of_the_connection(root)]
 
     def fewest(self, ends: str) -> list[str]:
         """Of several connections, what that has called that has called least."""
         self.of_one_connection(ends)  # the first is not like those that follow
         return min((self.of_one_connection(ends) for _ in range(CONNECTIONS)), key=len)
+
+
+def of_the_connection(root: list[list[str]]) -> list[str]:
+    """Without what was called for another child."""
+    own, *readers = root
+    kept = [names for names in readers if not set(names) & set(OF_ANOTHER_CHILD)]
+    if set(own) & set(OF_ANOTHER_CHILD) or (readers and not kept):
+        return []
+    return own + [name for names in kept for name in names]
 
 
 def require_at_most(most: int, names: list[str]) -> None:
