@@ -100,7 +100,8 @@ TESTS = {
     "pool/placement": _pool("pool.test_placement", "pool.test_placement_failures"),
     "pool/pool": _pool("pool.test_pool"),
     "pool/watchdog": _pool("pool.test_watchdog"),
-    **dict.fromkeys(("launchers/template", "launchers/templates", "launchers/fork"), _TEMPLATES),
+    **dict.fromkeys(("launchers/template", "launchers/templates"), _TEMPLATES),
+    "launchers/fork": [*_TEMPLATES, "test_runtime_edges"],
     "launchers/choice": ["launchers.test_choice", "launchers.test_choice_edges"],
     "kernel/descriptors": ["kernel.test_descriptors"],
     "wire/messages": [
@@ -214,14 +215,14 @@ def report(tallies: Sequence[Tally]) -> None:
     for tally in tallies:
         for mutant in tally.unexplained:
             print(_described(tally.module, mutant, "LIVES; why it may, accepted.py does not say"))
-    print(f"\n{'module':<12}{'mutants':>8}{'killed':>8}{'lived':>7}{'%':>7}{'seconds':>9}")
+    print(f"\n{'module':<22}{'mutants':>8}{'killed':>8}{'lived':>7}{'%':>7}{'seconds':>9}")
     for tally in tallies:
         print(
-            f"{tally.module:<12}{tally.made:>8}{tally.killed:>8}{len(tally.survivors):>7}"
+            f"{tally.module:<22}{tally.made:>8}{tally.killed:>8}{len(tally.survivors):>7}"
             f"{tally.percentage:>7.1f}{tally.seconds:>9.0f}{'' if tally.good else '  FAILED'}"
         )
     made, killed = sum(t.made for t in tallies), sum(t.killed for t in tallies)
-    print(f"{'all':<12}{made:>8}{killed:>8}{made - killed:>7}{100 * killed / made:>7.1f}")
+    print(f"{'all':<22}{made:>8}{killed:>8}{made - killed:>7}{100 * killed / made:>7.1f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,8 +41,8 @@ ACCEPTED: dict[str, dict[str, list[tuple[str, str, str]]]] = {
             ("", "(State.MUTE, Event.CHANNEL_ENDED): State.MUTE,", after)
             for after in (
                 "",
-                "(State.ENDED, Event.CHANNEL_ENDED): State.MUTE,",  # as is told in the next line
-                "(State.MUTE, Event.PROCESS_ENDED): State.MUTE,",  # likewise, three lines below
+                "(State.ENDED, Event.CHANNEL_ENDED): State.MUTE,",  # a later line says otherwise
+                "(State.MUTE, Event.PROCESS_ENDED): State.MUTE,",  # likewise
             )
         ],
     },

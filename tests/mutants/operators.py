@@ -10,7 +10,6 @@ import pickle
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import parso
@@ -18,9 +17,9 @@ from cosmic_ray.ast import ast_nodes
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.operators.provider import OperatorProvider
 
-__all__ = ["Mutant", "mutants"]
+from .running import ROOT
 
-_ROOT = Path(__file__).parents[2]
+__all__ = ["Mutant", "mutants"]
 
 _ADOPTED = [
     "AddNot",
@@ -171,7 +170,7 @@ def _enumerations(source: str) -> dict[str, list[str]]:
     found = _defined(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("twisted_fork."):
-            path = _ROOT / f"{str(node.module).replace('.', '/')}.py"
+            path = ROOT / f"{str(node.module).replace('.', '/')}.py"
             if path.exists():
                 theirs = _defined(ast.parse(path.read_text()))
                 found.update((a.name, theirs[a.name]) for a in node.names if a.name in theirs)

@@ -74,7 +74,6 @@ NEXT = {
     (State.ENDED, Event.STUCK): State.GONE,
     (State.ENDED, Event.DISMISSED): State.GONE,
     **{(state, Event.CHANNEL_ENDED): State.MUTE for state in _LISTENS},
-    (State.MUTE, Event.CHANNEL_ENDED): State.MUTE,
     (State.ENDED, Event.CHANNEL_ENDED): State.GONE,
     **{(state, Event.PROCESS_ENDED): State.ENDED for state in _LISTENS},
     (State.MUTE, Event.PROCESS_ENDED): State.GONE,
