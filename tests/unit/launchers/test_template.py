@@ -11,13 +11,13 @@ from twisted_fork.settings import Settings
 
 
 def reached(state: State) -> set[State]:
-    """All states that one in *state* may have later."""
+    """All states that one in *state* may have later; itself too, if it may have that again."""
     found: set[State] = set()
     new = {state}
     while new:
-        found |= new
         new = {then for (before, _), then in NEXT.items() if before in new} - found
-    return found - {state}
+        found |= new
+    return found
 
 
 class LifeTests(Case):
