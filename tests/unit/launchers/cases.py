@@ -29,7 +29,28 @@ from twisted_fork.wire import messages
 from twisted_fork.wire.orders import Orders
 
 
-class ForkLauncherCase(Case):
+class ConnectingCase(Case):
+    """
+    Connections of real descriptors.
+
+    :ivar pool: that they are given to.
+    """
+
+    pool: Pool
+    peers = 0
+
+    def connect(self) -> Connection:
+        """A connection, of a real descriptor, is given to the pool."""
+        self.peers += 1
+        served, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        connection = Connection(served.detach(), f"/peer/{self.peers}")
+        self.addCleanup(connection.close)
+        self.pool.serve(connection)
+        return connection
+
+
+class ForkLauncherCase(ConnectingCase):
     """A pool and its fork launcher; the other ends of all channels are the test's."""
 
     def setUp(self) -> None:
@@ -37,7 +58,6 @@ class ForkLauncherCase(Case):
         self.lines: list[str] = []
         self.processes: dict[int, FakeProcess] = {}
         self.swept: list[int] = []
-        self.peers = 0
         self.patch(fork, "adopt", self.forked_process)
         test = self
 
@@ -114,6 +134,14 @@ class ForkLauncherCase(Case):
         while self.reactor.turn():
             pass
 
+    def spare_lives(self, channel: socket.socket, pid: int) -> None:
+        """The template has forked the spare that it was asked for, which keeps its channel."""
+        asked = messages.receive(channel)
+        assert asked is not None
+        for descriptor in asked.descriptors:
+            self.addCleanup(os.close, descriptor)
+        self.say(channel, messages.ALIVE, asked.ticket, pid)
+
     def asked(self, channel: socket.socket) -> messages.Message:
         """What the template is asked for next; its descriptors are closed."""
         message = messages.receive(channel)
@@ -121,16 +149,6 @@ class ForkLauncherCase(Case):
         for descriptor in message.descriptors:
             os.close(descriptor)
         return message
-
-    def connect(self) -> Connection:
-        """A connection, of a real descriptor, is given to the pool."""
-        self.peers += 1
-        served, peer = socket.socketpair()
-        self.addCleanup(peer.close)
-        connection = Connection(served.detach(), f"/peer/{self.peers}")
-        self.addCleanup(connection.close)
-        self.pool.serve(connection)
-        return connection
 
     def ends(self, number: int = -1, signal: int | None = 9) -> None:
         """A template's process ends."""
@@ -148,13 +166,12 @@ class ForkLauncherCase(Case):
 SETTINGS: dict[str, Any] = {"launcher": "spawn", "spare_children": 0, "connections_per_child": 2}
 
 
-class SpawnCase(Case):
+class SpawnCase(ConnectingCase):
     """A pool and its spawn launcher."""
 
     def setUp(self) -> None:
         self.reactor = self.new_reactor()
         self.lines: list[str] = []
-        self.peers = 0
         settings = Settings(**SETTINGS)
         journal = journal_of(self.lines)
         another = FakeReactor()
@@ -183,13 +200,3 @@ class SpawnCase(Case):
 
     def orders(self) -> Orders:
         return orders_for(Echo(), Settings(**SETTINGS), listened_to=False)
-
-    def connect(self) -> Connection:
-        """A connection, of a real descriptor, is given to the pool."""
-        self.peers += 1
-        served, peer = socket.socketpair()
-        self.addCleanup(peer.close)
-        connection = Connection(served.detach(), f"/peer/{self.peers}")
-        self.addCleanup(connection.close)
-        self.pool.serve(connection)
-        return connection

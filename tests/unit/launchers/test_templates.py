@@ -31,11 +31,7 @@ class DyingTests(ForkLauncherCase):
     def test_its_spares_go_when_its_successor_is_ready(self) -> None:
         channel = self.start()
         self.pool.placement.launch(None)
-        asked = messages.receive(channel)
-        assert asked is not None
-        for descriptor in asked.descriptors:
-            self.addCleanup(os.close, descriptor)
-        self.say(channel, messages.ALIVE, asked.ticket, 777)
+        self.spare_lives(channel, 777)
         self.ends()
         self.channel_ends(channel)
         (spare,) = self.pool.children

@@ -26,11 +26,7 @@ class ReadyTests(ForkLauncherCase):
     def test_one_that_says_so_twice_is_ready_once(self) -> None:
         channel = self.start()
         self.pool.placement.launch(None)
-        asked = messages.receive(channel)
-        assert asked is not None
-        for descriptor in asked.descriptors:
-            self.addCleanup(os.close, descriptor)
-        self.say(channel, messages.ALIVE, asked.ticket, 777)
+        self.spare_lives(channel, 777)
         self.say(channel, messages.READY, 0, self.template()[0].pid)
         (spare,) = self.pool.children
         self.assertIs(spare.state, State.IDLE)
@@ -70,11 +66,7 @@ class StreamTests(ForkLauncherCase):
         self.patch(Starter, "start", start)
         channel = self.start()
         self.pool.placement.launch(None)
-        asked = messages.receive(channel)
-        assert asked is not None
-        for descriptor in asked.descriptors:
-            self.addCleanup(os.close, descriptor)
-        self.say(channel, messages.ALIVE, asked.ticket, 777)
+        self.spare_lives(channel, 777)
         give: Callable[[bytes, tuple[int, ...]], object] = given[-1]
         with open(os.devnull, "wb") as stderr:
             give(messages.pack(messages.STREAMS, number=1), (stderr.fileno(),))
