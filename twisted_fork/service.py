@@ -37,7 +37,7 @@ class Stage(Enum):
     Where a service is in its life.
 
     NEW until its handler and settings are CHECKED.  OPEN: its ports are open, and the kernel
-    queues connections.  RUNNING: started; all that runs belongs to one Running object.
+    queues connections.  RUNNING: started; all that runs belongs to one Runtime object.
     STOPPING until the last child has been waited for.  Then it is NEW again.
     """
 

@@ -60,12 +60,12 @@ class Tap:
 
     def wrote(self, pid: int, data: bytes) -> None:
         """A child, or a process that it has started, has written *data*."""
+        if len(self.accounts) > _MOST_ACCOUNTS:  # each time one more at most
+            self.accounts.popitem(last=False)
         if data.startswith(messages.ACCOUNT) and len(data) == _ACCOUNT and not self._unfinished:
             amount = tcpinfo.amount(data[len(messages.ACCOUNT) :])  # the usual case
             if amount is not None:
                 self.accounts[pid] = amount
-                if len(self.accounts) > _MOST_ACCOUNTS:
-                    self.accounts.popitem(last=False)
             return
         data = self._unfinished.pop(pid, b"") + data
         begun = b""
@@ -105,8 +105,6 @@ class Tap:
             amount = tcpinfo.amount(data[start + len(messages.ACCOUNT) : end])
             if amount is not None:
                 self.accounts[pid] = amount
-                if len(self.accounts) > _MOST_ACCOUNTS:
-                    self.accounts.popitem(last=False)
             data = data[end:]
         return text + data, b""
 

@@ -30,7 +30,6 @@ __all__ = ["Check", "check", "too_late", "verdict"]
 _READ = 64 * 1024
 """Bytes read at once; of each stream, this many of the last bytes are kept."""
 
-
 _CHECKED = {b"checked clone3\n": "clone3", b"checked clone\n": "clone"}
 """All that a check writes to standard output if it has found nothing wrong, and the call that
 forks children here."""

@@ -26,7 +26,7 @@ class Children(Roster):
 
     :ivar generation: of those that are ordered from now on.  One of an older generation is
         dismissed when it becomes idle.
-    :ivar stuck: finds children that stay too long in a state.
+    :ivar watchdog: finds children that stay too long in a state.
     """
 
     def __init__(self, clock: IReactorTime, journal: Journal, launcher: Launcher) -> None:

@@ -221,9 +221,7 @@ class Pool:
             if state in (State.GIVEN, State.BEARING):
                 self.placement.again(child, ending)
             elif state in (State.SERVING, State.OVERDUE):
-                if child.connection is not None:
-                    self.places.release(child.connection)
-                    child.connection = None
+                self._release(child)
                 self._serving.ended(child, ending, self.places.closed)
             elif state is not State.LEAVING:
                 self.journal.idle_child_ended(child.pid, ending)
@@ -269,11 +267,15 @@ class Pool:
             return
         since = child.since
         self.children.becomes_idle(child, Event.READY)
+        self._release(child)
+        self._serving.over(child, since, amount)
+        self.settle()
+
+    def _release(self, child: Child) -> None:
+        """The connection that *child* has served is over."""
         if child.connection is not None:
             self.places.release(child.connection)
             child.connection = None
-        self._serving.over(child, since, amount)
-        self.settle()
 
     def _repair(self) -> None:
         """A fault has interrupted something: do it in the next turn of the reactor."""

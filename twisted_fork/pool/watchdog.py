@@ -5,6 +5,7 @@ Finds children that stay too long in a state that should be short.
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -32,14 +33,11 @@ class Watchdog(Later):
         self, clock: IReactorTime, journal: Journal, launcher: Launcher, children: Roster
     ) -> None:
         super().__init__(clock, self._look)
+        self.watch = partial(self.arm, _PATIENCE)
+        """watch(): a child is about to come to life, to take a connection, or to end."""
         self._journal = journal
         self._launcher = launcher
         self._children = children
-
-    def watch(self) -> None:
-        """A child is about to come to life, to take a connection, or to end: look later."""
-        if not self.armed:
-            self.arm(_PATIENCE)
 
     def _look(self) -> None:
         now = self._clock.seconds()

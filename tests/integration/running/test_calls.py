@@ -24,7 +24,7 @@ pytestmark = pytest.mark.command
 
 PROGRAM = Path(__file__).with_name("counted.py")
 
-CONNECTIONS = 5
+CONNECTIONS = 9
 
 OF_ANOTHER_CHILD = ("launchers/fork.py:answered", "pool/upkeep.py:_refill_if_quiet")
 """What is called to have the spare replaced: no connection waits for that."""
