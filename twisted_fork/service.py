@@ -121,7 +121,6 @@ class ForkingService(Service):
         self._handler = handler_from(handler)
         self._protocol = protocol_from(protocol)
         self._journal = Journal(self.settings.quiet)
-        self._clone = "clone3"
         self._reloads = OneAtATime(self._reload)
         # set from CHECKED, OPEN and RUNNING on
         self._orders: Orders
@@ -159,7 +158,6 @@ class ForkingService(Service):
             raise InvalidHandler(wrong)
         self._step(Step.CHECK)
         self._orders = told
-        self._clone = told["clone"]
 
     def children(self) -> list[ChildInfo]:
         """The children that are alive now."""
@@ -168,8 +166,7 @@ class ForkingService(Service):
         return self._running.children()
 
     def _new_orders(self, uid: int | None = None) -> Orders:
-        listens = self._protocol.listens()
-        return orders_for(self._handler, self.settings, listens, uid, self._clone)
+        return orders_for(self._handler, self.settings, self._protocol.listens(), uid)
 
     def open_ports(self) -> None:
         """
@@ -271,6 +268,7 @@ class ForkingService(Service):
         launcher = self._running.launcher
         try:
             told = self._new_orders()
+            told["clone"] = self._orders["clone"]
         except (InvalidHandler, InvalidSetting, OSError) as why:
             launcher.reload_failed(str(why))
             return succeed(False)

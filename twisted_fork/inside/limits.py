@@ -9,11 +9,13 @@ import errno
 import os
 import resource
 
+from twisted_fork.wire.resources import RESOURCES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_fork.wire.orders import Limits, Resource
+    from twisted_fork.wire.orders import Limits
 
 __all__ = ["apply", "leave_keyring"]
 
@@ -39,15 +41,6 @@ _SYS_KEYCTL = {
 _NO_KEYRINGS = (errno.ENOSYS, errno.EPERM)
 """The kernel has no keyrings; or a seccomp filter denies keyctl(2), to children too."""
 
-_RESOURCES: dict[Resource, int] = {
-    "cpu_seconds": resource.RLIMIT_CPU,
-    "memory": resource.RLIMIT_AS,
-    "open_files": resource.RLIMIT_NOFILE,
-    "processes": resource.RLIMIT_NPROC,
-    "file_size": resource.RLIMIT_FSIZE,
-}
-"""See getrlimit(2)."""
-
 
 def apply(limits: Limits) -> None:
     """
@@ -57,7 +50,7 @@ def apply(limits: Limits) -> None:
     :raises OSError: one cannot be applied, and nothing may be served.  Its filename is the
         option.
     """
-    for name, kind in _RESOURCES.items():
+    for name, kind in RESOURCES.items():
         value = limits[name]
         if value is not None:
             # one second more for the hard limit on CPU time: SIGXCPU comes first, then SIGKILL

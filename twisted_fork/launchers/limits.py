@@ -12,18 +12,10 @@ import resource
 
 from twisted_fork import agreement
 from twisted_fork.settings import InvalidSetting, Settings
-from twisted_fork.wire.orders import Limits, Resource
+from twisted_fork.wire.orders import Limits
+from twisted_fork.wire.resources import RESOURCES
 
 __all__ = ["order"]
-
-_HARD: dict[Resource, int] = {
-    "cpu_seconds": resource.RLIMIT_CPU,
-    "memory": resource.RLIMIT_AS,
-    "open_files": resource.RLIMIT_NOFILE,
-    "processes": resource.RLIMIT_NPROC,
-    "file_size": resource.RLIMIT_FSIZE,
-}
-"""Limits that only root can set above their hard limit."""
 
 
 def order(settings: Settings, uid: int | None = None) -> Limits | None:
@@ -79,7 +71,7 @@ def _identity(settings: Settings, uid: int) -> tuple[int | None, int | None]:
 def _require_possible(told: Limits, uid: int) -> None:
     if uid == 0:
         return
-    for name, kind in _HARD.items():
+    for name, kind in RESOURCES.items():
         hard, asked = resource.getrlimit(kind)[1], told[name]
         if asked is not None and hard != resource.RLIM_INFINITY and asked > hard:
             raise InvalidSetting(

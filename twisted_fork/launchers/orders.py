@@ -24,21 +24,19 @@ def orders_for(
     settings: Settings,
     listened_to: bool,
     uid: int | None = None,
-    clone: str = "clone3",
 ) -> Orders:
     """
     Make what a template or a spawned child is told once: plain values.
 
     :param listened_to: the application wants the messages of handlers.
     :param uid: the user that the reactor process will run as; by default its present one.
-    :param clone: the system call to fork with; see inside.sibling.Cloner.
     :raises InvalidSetting: a limit cannot be applied by that user, or a file for TLS cannot be
         read.
     :raises InvalidHandler: the program does not exist any more.
     """
     return {
         "accounts": not settings.quiet,
-        "clone": clone,
+        "clone": "clone3",  # unless the check finds that another call works
         "connections_per_child": settings.connections_per_child,
         "handler": handler.order(),
         "handshake_timeout": settings.handshake_timeout,

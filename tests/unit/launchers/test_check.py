@@ -99,7 +99,8 @@ class CheckBeforeStartTests(Case):
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
     def test_the_call_that_forks_children_here_is_found_out(self) -> None:
-        found = orders_for(Echo(), Settings(), False, clone="neither")
+        found = orders_for(Echo(), Settings(), False)
+        found["clone"] = "neither"
         self.assertIsNone(check.check(found))
         self.assertIn(found["clone"], ("clone3", "clone"))
         orders = orders_for(Imported("no_such_module", "serve"), Settings(), False)
